@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Which runs use a work directory (CONTRACT 1.6, 1.13): two with different lower layers or whiteout forms
+ * must not meet in one, because what the one records there is wrong for the other.
+ *
+ * state/run holds a description of the layers and the first processes (pid and start time) of the runs that
+ * have it.  Descriptors and locks can't stand for a run (C-4.6: none stays open), so a run whose first
+ * process has ended is found by what all its processes carry: the record in their environment.  That
+ * look at /proc is taken only when the description has changed.  The file is replaced under a
+ * flock of the directory, which the kernel drops if we die; that it can't be written stops nobody.
+ *
+ *   libovl-run 1 oci HASH-OF-THE-LOWER-LAYERS
+ *   PID START
+ */
+#include "config.h"
+
+#include <sys/file.h>
+#include <sys/mman.h>
+
+#define RUN_FILE_MAX ((size_t)64 << 10)
+#define ENVIRON_MAX ((size_t)8 << 20)
+#define DENTS_SIZE ((size_t)32 << 10)
+
+struct run {
+    const struct ovl_plans *plans;
+    const struct ovl_plan *plan;
+    const char *file;
+    const char *description; /* the first line */
+    char *text;              /* the file's content, with room for one more process */
+    size_t length;
+};
+
+/* ---- processes ------------------------------------------------------------------------------------------ */
+
+static ssize_t read_file(const char *path, char *buf, size_t n)
+{
+    int fd = ovl_sys_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
+    if (fd < 0)
+        return fd;
+    size_t length = 0;
+    ssize_t r = 1;
+    while (r > 0 && length < n - 1) {
+        r = ovl_sys_read(fd, buf + length, n - 1 - length);
+        length += r > 0 ? (size_t)r : 0;
+    }
+    ovl_sys_close(fd);
+    buf[length] = '\0';
+    return r < 0 ? r : (ssize_t)length;
+}
+
+static void proc_path(char *buf, size_t n, uint64_t pid, const char *file)
+{
+    char number[24];
+    ssize_t length = ovl_append(buf, n, 0, "/proc/");
+    length = ovl_append(buf, n, (size_t)length, ovl_decimal(number, pid));
+    ovl_append(buf, n, (size_t)length, file);
+}
+
+/* When a process was started, in clock ticks since boot (field 22 of /proc/PID/stat, proc(5)); 0 when it is not
+ * there, ended, or can't be seen. */
+static uint64_t start_time(uint64_t pid)
+{
+    char path[64];
+    char text[512];
+    proc_path(path, sizeof path, pid, "/stat");
+    if (read_file(path, text, sizeof text) <= 0)
+        return 0;
+    const char *p = ovl_strrchr(text, ')');
+    if (!p || p[1] != ' ' || p[2] == 'Z' || p[2] == 'X')
+        return 0;
+    for (int field = 2; field < 22 && *p; p++)
+        field += *p == ' ';
+    return ovl_parse_decimal(&p);
+}
+
+static bool is_alive(uint64_t pid, uint64_t start)
+{
+    if (start)
+        return start_time(pid) == start;
+    return pid <= INT32_MAX && ovl_sys_kill((pid_t)pid, 0) == 0; /* written where there is no /proc */
+}
+
+/* ---- the run's other processes ---------------------------------------------------------------------------- */
+
+/* Whether a value of an environment variable is a record with this work directory. */
+static bool is_record_of(const char *value, const char *in_file, const char *in_line)
+{
+    if (ovl_has_prefix(value, in_file))
+        return true;
+    if (!ovl_has_prefix(value, OVL_RECORD_MAGIC " "))
+        return false;
+    size_t n = ovl_strlen(in_line);
+    for (const char *token = ovl_strchr(value, ' '); token; token = ovl_strchr(token + 1, ' '))
+        if (ovl_has_prefix(token, in_line) && (token[n] == ' ' || !token[n]))
+            return true;
+    return false;
+}
+
+static bool has_record(const char *environ, size_t n, const char *in_file, const char *in_line)
+{
+    for (size_t at = 0; at < n; at += ovl_strlen(environ + at) + 1) {
+        const char *equals = ovl_strchr(environ + at, '=');
+        if (equals && is_record_of(equals + 1, in_file, in_line))
+            return true;
+    }
+    return false;
+}
+
+/* Look through one buffer of /proc: the first process of those in it that carries the record, or 0. */
+static uint64_t find_among(const char *dents, ssize_t n, char *buf, const char *in_file, const char *in_line)
+{
+    uint64_t own = (uint64_t)ovl_sys_getpid();
+    for (ssize_t at = 0; at < n;) {
+        const struct ovl_dirent *d = (const struct ovl_dirent *)(const void *)(dents + at);
+        at += d->d_reclen;
+        const char *name = d->d_name;
+        uint64_t pid = ovl_parse_decimal(&name);
+        char path[64];
+        if (*name || !pid || pid == own)
+            continue;
+        proc_path(path, sizeof path, pid, "/environ");
+        ssize_t length = read_file(path, buf, ENVIRON_MAX);
+        if (length > 0 && has_record(buf, (size_t)length, in_file, in_line))
+            return pid;
+    }
+    return 0;
+}
+
+/* A living process whose environment holds a record with the plan's work directory, or 0. */
+static uint64_t find_descendant(const struct run *run)
+{
+    struct ovl_arena *arena = run->plans->config->arena;
+    const char *escaped = ovl_record_escape(arena, run->plan->work);
+    const char *in_line = escaped ? ovl_arena_join(arena, " work=", escaped, NULL) : NULL;
+    const char *in_file = ovl_arena_join(arena, "@", run->plan->work, OVL_RECORD_FILE, NULL);
+    char *dents = ovl_arena_alloc(arena, DENTS_SIZE);
+    char *buf = ovl_sys_mmap(ENVIRON_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+    int fd = ovl_sys_open(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    uint64_t pid = 0;
+    ssize_t n;
+    if (fd >= 0 && buf && dents && in_line && in_file)
+        while (!pid && (n = ovl_sys_getdents(fd, dents, DENTS_SIZE)) > 0)
+            pid = find_among(dents, n, buf, in_file, in_line);
+    if (fd >= 0)
+        ovl_sys_close(fd);
+    if (buf)
+        ovl_sys_munmap(buf, ENVIRON_MAX);
+    return pid;
+}
+
+/* ---- the file ---------------------------------------------------------------------------------------------- */
+
+static uint64_t hash_lowers(const struct ovl_plan *plan)
+{
+    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
+    for (unsigned i = plan->has_upper; i < plan->layers; i++)
+        for (const char *p = plan->layer[i].path;; p++) {
+            hash = (hash ^ (unsigned char)*p) * 0x100000001b3u;
+            if (!*p)
+                break;
+        }
+    return hash;
+}
+
+static const char *describe(const struct run *run)
+{
+    char hash[24];
+    return ovl_arena_join(run->plans->config->arena, "libovl-run 1 ",
+                          ovl_config_word(run->plan->section, OVL_KEY_WHITEOUT), " ",
+                          ovl_decimal(hash, hash_lowers(run->plan)), "\n", NULL);
+}
+
+/* Keep of the processes in the file's old text those that live, other than this one; the first one's pid or 0. */
+static uint64_t keep_living(struct run *run, const char *old)
+{
+    uint64_t first = 0, own = (uint64_t)ovl_sys_getpid();
+    run->length = (size_t)ovl_append(run->text, RUN_FILE_MAX, 0, run->description);
+    for (const char *line = ovl_strchr(old, '\n'); line && line[1]; line = ovl_strchr(line + 1, '\n')) {
+        const char *p = line + 1, *begin = p;
+        uint64_t pid = ovl_parse_decimal(&p);
+        uint64_t start = *p == ' ' ? (p++, ovl_parse_decimal(&p)) : 0;
+        if (*p != '\n' || !pid || pid == own || !is_alive(pid, start))
+            continue;
+        if (!first)
+            first = pid;
+        size_t n = (size_t)(p + 1 - begin);
+        if (run->length + n < RUN_FILE_MAX / 2) {
+            memcpy(run->text + run->length, begin, n);
+            run->length += n;
+        }
+    }
+    return first;
+}
+
+static void add_own(struct run *run)
+{
+    char number[24];
+    uint64_t own = (uint64_t)ovl_sys_getpid();
+    char start[24];
+    const char *const part[] = {ovl_decimal(number, own), " ", ovl_decimal(start, start_time(own)), "\n"};
+    run->text[run->length] = '\0';
+    for (size_t i = 0; i < sizeof part / sizeof *part; i++)
+        run->length = (size_t)ovl_append(run->text, RUN_FILE_MAX, run->length, part[i]);
+}
+
+static void replace_file(const struct run *run)
+{
+    const char *aside = ovl_arena_join(run->plans->config->arena, run->file, ".new", NULL);
+    if (!aside)
+        return;
+    ovl_sys_unlink(aside);
+    int fd = ovl_sys_open(AT_FDCWD, aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return;
+    ssize_t n = ovl_sys_write(fd, run->text, run->length);
+    ovl_sys_close(fd);
+    if (n == (ssize_t)run->length)
+        ovl_sys_rename(aside, run->file, 0);
+    else
+        ovl_sys_unlink(aside);
+}
+
+static int refuse_run(const struct run *run, const char *old, uint64_t pid)
+{
+    char number[24];
+    size_t form = ovl_strlen(run->description) - ovl_strlen(ovl_strrchr(run->description, ' '));
+    bool same_form = ovl_has_prefix(old, "libovl-run 1 ") && memcmp(old, run->description, form + 1) == 0;
+    const char *problem = ovl_arena_join(
+        run->plans->config->arena, "is in use by a run (process ", ovl_decimal(number, pid), ") with ",
+        same_form ? "other lower layers" : "another whiteout form", ", which must end first, or", NULL);
+    return ovl_refuse_work(run->plans, run->plan, problem ? problem : "is in use", "");
+}
+
+static int update(struct run *run)
+{
+    char *old = ovl_arena_alloc(run->plans->config->arena, RUN_FILE_MAX);
+    run->text = ovl_arena_alloc(run->plans->config->arena, RUN_FILE_MAX);
+    run->description = describe(run);
+    if (!old || !run->text || !run->description)
+        return ovl_refuse_no_memory(run->plans->config);
+    ssize_t n = read_file(run->file, old, RUN_FILE_MAX);
+    if (n < 0 && n != -ENOENT)
+        return ovl_refuse_work(run->plans, run->plan, "has a state/run that can't be read: ", ovl_error_text((int)n));
+    uint64_t living = keep_living(run, old);
+    if (n > 0 && !ovl_has_prefix(old, run->description)) {
+        if (!living)
+            living = find_descendant(run);
+        if (living)
+            return refuse_run(run, old, living);
+    }
+    add_own(run);
+    replace_file(run);
+    return 0;
+}
+
+int ovl_plan_enter_run(struct ovl_plans *plans, const struct ovl_plan *plan)
+{
+    struct run run = {.plans = plans, .plan = plan};
+    const char *state = ovl_arena_join(plans->config->arena, plan->work, "/state", NULL);
+    run.file = ovl_arena_join(plans->config->arena, plan->work, "/state/run", NULL);
+    if (!state || !run.file)
+        return ovl_refuse_no_memory(plans->config);
+    int dir = ovl_sys_open(AT_FDCWD, state, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    if (dir < 0)
+        return ovl_refuse_work(plans, plan, "has a state directory that can't be opened: ", ovl_error_text(dir));
+    while (ovl_sys_raw(SYS_flock, dir, LOCK_EX, 0, 0, 0, 0) == -EINTR)
+        ;
+    int r = update(&run);
+    ovl_sys_close(dir);
+    return r;
+}

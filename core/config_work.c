@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The upper and the work directory of an overlay: found, checked, made.
+ *
+ * The work directory holds `work` (what is half-made), `state` (what must survive a run) and `cache`.  It is
+ * trusted, so nobody else may write to it (CONTRACT 1.5).  Nothing is made before everything that can
+ * be checked without it has been.
+ */
+#include "config.h"
+
+/* Room in the work directory for the names of what is made there. */
+#define WORK_ROOM 512
+
+/* ---- the upper ---------------------------------------------------------------------------------------- */
+
+#define UPPER_REMEDY "; name a directory that you may write to"
+
+static int refuse_upper(const struct ovl_plans *plans, const struct ovl_plan *plan, const char *problem,
+                        const char *remedy)
+{
+    return ovl_refuse(plans->config, OVL_KEY_UPPER, ovl_config_value(plan->section, OVL_KEY_UPPER), problem, remedy,
+                      NULL);
+}
+
+int ovl_plan_upper(struct ovl_plans *plans, struct ovl_plan *plan)
+{
+    const struct ovl_value *value = ovl_config_value(plan->section, OVL_KEY_UPPER);
+    struct ovl_walk walk;
+    if (!value)
+        return 0;
+    if (ovl_walk_init(&walk, plans->config->arena) < 0)
+        return ovl_refuse_no_memory(plans->config);
+    int r = ovl_walk(&walk, value->text);
+    if (r < 0)
+        return refuse_upper(plans, plan, ovl_error_text(r), UPPER_REMEDY);
+    if (walk.missing > 1)
+        return refuse_upper(plans, plan, "the directory above it does not exist", "; make that first");
+    if (!walk.missing && !S_ISDIR(walk.st.st_mode))
+        return refuse_upper(plans, plan, "not a directory", UPPER_REMEDY);
+    plan->layer[0] = (struct ovl_plan_layer){
+        .path = walk.path, .length = walk.length, .st = walk.st, .missing = walk.missing > 0};
+    plan->has_upper = true;
+    plan->layers = 1;
+    return 0;
+}
+
+static int refuse_upper_for(const struct ovl_plans *plans, const struct ovl_plan *plan, int error, const char *problem)
+{
+    if (error == -EROFS)
+        return refuse_upper(plans, plan, "on a read-only file system",
+                            "; name a directory on a writable one, or leave upperdir out for a read-only overlay");
+    const struct ovl_value *value = ovl_config_value(plan->section, OVL_KEY_UPPER);
+    return ovl_refuse(plans->config, OVL_KEY_UPPER, value, problem, ovl_error_text(error), UPPER_REMEDY, NULL);
+}
+
+int ovl_plan_make_upper(struct ovl_plans *plans, struct ovl_plan *plan)
+{
+    struct ovl_plan_layer *upper = &plan->layer[0];
+    if (upper->missing) {
+        int r = ovl_sys_mkdir(upper->path, 0755);
+        if (r == 0 || r == -EEXIST)
+            r = ovl_sys_lstat(upper->path, &upper->st);
+        if (r == 0 && !S_ISDIR(upper->st.st_mode))
+            r = -ENOTDIR;
+        if (r < 0)
+            return refuse_upper_for(plans, plan, r, "can't be made: ");
+        upper->missing = false;
+    }
+    const char *path = *upper->path ? upper->path : "/";
+    int r = ovl_sys_faccessat2(AT_FDCWD, path, R_OK | W_OK | X_OK, AT_EACCESS);
+    if (r == -ENOSYS || r == -EPERM)
+        r = ovl_sys_faccessat(AT_FDCWD, path, R_OK | W_OK | X_OK);
+    return r < 0 ? refuse_upper_for(plans, plan, r, "can't be written: ") : 0;
+}
+
+/* ---- the work directory -------------------------------------------------------------------------------- */
+
+int ovl_refuse_work(const struct ovl_plans *plans, const struct ovl_plan *plan, const char *problem, const char *more)
+{
+    const char *remedy = !plan->has_upper ? "; set workdir= to a directory of your own"
+                                          : "; set workdir= to a directory of your own on the upper's file system";
+    const struct ovl_value *value = ovl_config_value(plan->section, OVL_KEY_WORK);
+    if (value)
+        return ovl_refuse(plans->config, OVL_KEY_WORK, value, problem, more, remedy, NULL);
+    return ovl_refuse(plans->config, OVL_KEY_UPPER, ovl_config_value(plan->section, OVL_KEY_UPPER),
+                      "its work directory ", plan->work, " ", problem, more, remedy, NULL);
+}
+
+static const char *default_work(struct ovl_plans *plans, const struct ovl_plan *plan)
+{
+    return ovl_arena_join(plans->config->arena, plan->layer[0].path, plan->layer[0].length ? ".work" : "/.work", NULL);
+}
+
+int ovl_plan_work(struct ovl_plans *plans, struct ovl_plan *plan)
+{
+    const struct ovl_value *value = ovl_config_value(plan->section, OVL_KEY_WORK);
+    if (!value && !plan->has_upper)
+        return 0;
+    struct ovl_walk walk;
+    plan->work = value ? value->text : default_work(plans, plan);
+    if (!plan->work || ovl_walk_init(&walk, plans->config->arena) < 0)
+        return ovl_refuse_no_memory(plans->config);
+    walk.no_follow = true;
+    int r = ovl_walk(&walk, plan->work);
+    if (r < 0)
+        return ovl_refuse_work(plans, plan, "can't be used: ", ovl_error_text(r));
+    if (walk.missing > 1)
+        return ovl_refuse_work(plans, plan, "can't be made: ", ovl_error_text(-ENOENT));
+    if (!walk.missing && !S_ISDIR(walk.st.st_mode))
+        return ovl_refuse_work(plans, plan,
+                               S_ISLNK(walk.st.st_mode) ? "is a symbolic link" : "is not a directory", "");
+    if (walk.length + WORK_ROOM >= OVL_REAL_MAX)
+        return ovl_refuse_work(plans, plan, "has a path too long for what is made in it", "");
+    plan->work = walk.path;
+    plan->work_length = walk.length;
+    return 0;
+}
+
+/* A directory that only its owner, the caller, can change. */
+static int check_private(const struct ovl_plans *plans, const struct ovl_plan *plan, const struct stat *st)
+{
+    if (!S_ISDIR(st->st_mode))
+        return ovl_refuse_work(plans, plan, S_ISLNK(st->st_mode) ? "is a symbolic link" : "is not a directory", "");
+    if (st->st_uid != ovl_sys_geteuid())
+        return ovl_refuse_work(plans, plan, "belongs to another user", "");
+    if (st->st_mode & 022)
+        return ovl_refuse_work(plans, plan, "can be written by others (chmod go-w)", "");
+    if (plan->has_upper && st->st_dev != plan->layer[0].st.st_dev)
+        return ovl_refuse_work(plans, plan, "is not on the upper's file system", "");
+    return 0;
+}
+
+static int make_private(const struct ovl_plans *plans, const struct ovl_plan *plan, const char *path)
+{
+    struct stat st;
+    int r = ovl_sys_mkdir(path, 0700);
+    if (r == 0 || r == -EEXIST)
+        r = ovl_sys_lstat(path, &st);
+    if (r < 0)
+        return ovl_refuse_work(plans, plan, "can't be made: ", ovl_error_text(r));
+    return check_private(plans, plan, &st);
+}
+
+/* Whether the kernel lets this user make a 0/0 device there. */
+static int try_device(struct ovl_plans *plans, const struct ovl_plan *plan)
+{
+    char number[24];
+    char *probe = ovl_arena_join(plans->config->arena, plan->work, "/work/probe-",
+                                 ovl_decimal(number, (uint64_t)ovl_sys_getpid()), NULL);
+    if (!probe)
+        return ovl_refuse_no_memory(plans->config);
+    ovl_sys_unlink(probe);
+    int r = ovl_sys_mknod(probe, S_IFCHR, 0);
+    ovl_sys_unlink(probe);
+    if (r == 0 || r == -ENOSPC || r == -EDQUOT)
+        return 0;
+    return ovl_refuse(plans->config, OVL_KEY_WHITEOUT, ovl_config_value(plan->section, OVL_KEY_WHITEOUT),
+                      "the system refuses a 0/0 device in ", plan->work, ": ", ovl_error_text(r),
+                      "; set whiteout=oci", NULL);
+}
+
+int ovl_plan_make_work(struct ovl_plans *plans, struct ovl_plan *plan)
+{
+    static const char *const inner[] = {"/work", "/state", "/state/origin", "/cache"};
+    if (!plan->work)
+        return 0;
+    int r = make_private(plans, plan, plan->work);
+    for (size_t i = 0; r == 0 && i < sizeof inner / sizeof *inner; i++) {
+        char *path = ovl_arena_join(plans->config->arena, plan->work, inner[i], NULL);
+        r = path ? make_private(plans, plan, path) : ovl_refuse_no_memory(plans->config);
+    }
+    bool kernel_form = ovl_streq(ovl_config_word(plan->section, OVL_KEY_WHITEOUT), "kernel");
+    return r == 0 && kernel_form && plan->has_upper ? try_device(plans, plan) : r;
+}

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Copy-up: bringing a lower object into the upper so that it can be changed there.
+ *
+ * The copy is made whole in the work directory, data first, then owner, attributes, mode and times,
+ * and appears under its name by one rename.  What must hold: no lock is held while data are
+ * copied; whoever comes second throws its copy away and uses the first one; a kill leaves
+ * something in the work directory only; a failure at any step leaves the upper as it was.
+ */
+#include "types.h"
+
+#include <linux/fs.h>
+
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1u
+#endif
+#define CHUNK ((size_t)1 << 30)
+#define SMALL 16384
+
+int ovl_upper_path(struct ovl_ctx *ctx, const struct ovl_node *node, char *out)
+{
+    return ovl_real_path(ctx, node->ovl->layer[0].path, ovl_relative(node->ovl, node->path), out);
+}
+
+/* ---- times of the parent ----------------------------------------------------------------------- */
+
+static int parent_path(struct ovl_ctx *ctx, const struct ovl_node *node, char *out)
+{
+    int r = ovl_upper_path(ctx, node, out);
+    if (r < 0)
+        return r;
+    char *slash = (char *)(uintptr_t)ovl_strrchr(out, '/');
+    slash[slash == out] = '\0';
+    return 0;
+}
+
+void ovl_times_save(struct ovl_ctx *ctx, const struct ovl_node *node, struct ovl_times *times)
+{
+    struct stat st;
+    size_t mark = ctx->used;
+    char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    times->known = path && parent_path(ctx, node, path) == 0 && ovl_sys_lstat(path, &st) == 0;
+    if (times->known) {
+        times->ts[0] = st.st_atim;
+        times->ts[1] = st.st_mtim;
+    }
+    ovl_ctx_reset(ctx, mark);
+}
+
+void ovl_times_restore(struct ovl_ctx *ctx, const struct ovl_node *node, const struct ovl_times *times)
+{
+    if (!times->known)
+        return;
+    size_t mark = ctx->used;
+    char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    if (path && parent_path(ctx, node, path) == 0)
+        ovl_sys_utimensat(AT_FDCWD, path, times->ts, AT_SYMLINK_NOFOLLOW);
+    ovl_ctx_reset(ctx, mark);
+}
+
+/* ---- data ---------------------------------------------------------------------------------------- */
+
+static int copy_by_hand(struct ovl_ctx *ctx, int in, int out, off_t end)
+{
+    size_t mark = ctx->used;
+    char *buf = ovl_ctx_alloc(ctx, SMALL);
+    ssize_t n = buf ? 1 : -ENOMEM;
+    while (n > 0) {
+        off_t at = ovl_sys_lseek(in, 0, SEEK_CUR);
+        if (at < 0 || at >= end)
+            break;
+        size_t want = end - at < SMALL ? (size_t)(end - at) : SMALL;
+        n = ovl_sys_read(in, buf, want);
+        for (ssize_t done = 0; n > 0 && done < n;) {
+            ssize_t w = ovl_sys_write(out, buf + done, (size_t)(n - done));
+            if (w == -EINTR)
+                continue;
+            if (w < 0)
+                n = w;
+            else
+                done += w;
+        }
+        if (n == -EINTR)
+            n = 1;
+    }
+    ovl_ctx_reset(ctx, mark);
+    return n < 0 ? (int)n : 0;
+}
+
+/* Copy [at, end) at equal offsets; both files stand there. */
+static int copy_extent(struct ovl_ctx *ctx, int in, int out, off_t at, off_t end)
+{
+    while (at < end) {
+        size_t want = (size_t)(end - at) < CHUNK ? (size_t)(end - at) : CHUNK;
+        ssize_t n = ovl_sys_copy_file_range(in, out, want);
+        if (n == -EINTR)
+            continue;
+        if (n == -ENOSPC || n == -EDQUOT || n == -EIO || n == -EFBIG)
+            return (int)n;
+        if (n <= 0)
+            return copy_by_hand(ctx, in, out, end); /* not for this pair of file systems */
+        at += n;
+    }
+    return 0;
+}
+
+static int copy_data(struct ovl_ctx *ctx, int in, int out, off_t size)
+{
+    if (size == 0)
+        return 0;
+    if (ovl_sys_ioctl(out, FICLONE, in) == 0)
+        return 0;
+    int r = 0;
+    for (off_t at = 0; r == 0 && at < size;) {
+        off_t data = ovl_sys_lseek(in, at, SEEK_DATA);
+        if (data == -ENXIO)
+            break; /* a hole to the end */
+        off_t hole = data < 0 ? size : ovl_sys_lseek(in, data, SEEK_HOLE);
+        if (data < 0)
+            data = at; /* a file system that can't tell */
+        if (hole < 0 || hole > size)
+            hole = size;
+        off_t pos = ovl_sys_lseek(in, data, SEEK_SET);
+        if (pos >= 0)
+            pos = ovl_sys_lseek(out, data, SEEK_SET);
+        r = pos < 0 ? (int)pos : copy_extent(ctx, in, out, data, hole);
+        at = hole;
+    }
+    /* Holes at the end, and a file that has become shorter meanwhile, which must not go unnoticed. */
+    return r < 0 ? r : ovl_sys_ftruncate(out, size);
+}
+
+/* ---- metadata ------------------------------------------------------------------------------------ */
+
+/* Owner and group as far as the caller may; true when both were kept. */
+static bool copy_owner(struct ovl_ctx *ctx, const char *to, const struct stat *st)
+{
+    if (ctx->ops->lchown(to, st->st_uid, st->st_gid) == 0)
+        return true;
+    ctx->ops->lchown(to, (uid_t)-1, st->st_gid);
+    struct stat now;
+    return ctx->ops->lstat(to, &now) == 0 && now.st_uid == st->st_uid && now.st_gid == st->st_gid;
+}
+
+static int copy_metadata(struct ovl_ctx *ctx, const char *from, const char *to, const struct stat *st, mode_t extra)
+{
+    bool kept = copy_owner(ctx, to, st);
+    int r = ovl_copy_xattrs(ctx, from, to, kept);
+    if (r < 0)
+        return r;
+    mode_t mode = st->st_mode & 07777;
+    if (!kept)
+        mode &= ~(mode_t)(S_ISUID | S_ISGID);
+    if (!S_ISLNK(st->st_mode)) {
+        r = ctx->ops->chmod(to, mode | extra);
+        if (r < 0)
+            return r;
+    }
+    const struct timespec times[2] = {st->st_atim, st->st_mtim};
+    return ovl_sys_utimensat(AT_FDCWD, to, times, AT_SYMLINK_NOFOLLOW);
+}
+
+/* ---- making the copy ------------------------------------------------------------------------------- */
+
+static int make_file(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside, enum ovl_copy how)
+{
+    int in = -1;
+    if (how == OVL_COPY_ALL) {
+        in = ovl_sys_open(AT_FDCWD, node->real, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
+        if (in < 0)
+            return in;
+    }
+    int out = ovl_sys_open(AT_FDCWD, aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int r = out < 0 ? out : 0;
+    if (r == 0 && in >= 0)
+        r = copy_data(ctx, in, out, node->st.st_size);
+    if (r == 0 && in >= 0 && !node->ovl->is_volatile && node->st.st_size > 0)
+        r = ovl_sys_fdatasync(out);
+    if (in >= 0)
+        ovl_sys_close(in);
+    if (out >= 0) {
+        int closed = ovl_sys_close(out);
+        if (r == 0 && closed < 0 && closed != -EINTR)
+            r = closed;
+    }
+    return r;
+}
+
+static int make_symlink(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside)
+{
+    size_t mark = ctx->used;
+    char *target = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    ssize_t n = target ? ovl_sys_readlink(node->real, target, OVL_REAL_MAX - 1) : -ENOMEM;
+    if (n >= 0) {
+        target[n] = '\0';
+        n = ovl_sys_symlink(target, aside);
+    }
+    ovl_ctx_reset(ctx, mark);
+    return (int)n;
+}
+
+/* Directories get a mode that lets them be moved into place; publish() gives them their own. */
+static int make_copy(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside, enum ovl_copy how)
+{
+    struct stat st;
+    int r = ctx->ops->lstat(node->real, &st); /* the owner as fakeroot tells it */
+    if (r < 0)
+        return r;
+    switch (st.st_mode & S_IFMT) {
+    case S_IFREG:
+        r = make_file(ctx, node, aside, how);
+        break;
+    case S_IFLNK:
+        r = make_symlink(ctx, node, aside);
+        break;
+    case S_IFDIR:
+        r = ctx->ops->mkdir(aside, 0700);
+        break;
+    default:
+        r = ctx->ops->mknod(aside, (st.st_mode & S_IFMT) | 0600, st.st_rdev);
+    }
+    if (r < 0)
+        return r;
+    r = copy_metadata(ctx, node->real, aside, &st, S_ISDIR(st.st_mode) ? S_IRWXU : 0);
+    if (r == 0 && !S_ISDIR(st.st_mode)) {
+        struct stat copy;
+        r = ovl_sys_lstat(aside, &copy);
+        if (r == 0)
+            r = ovl_identity_record(node->ovl, AT_FDCWD, aside, &copy, &node->st);
+    }
+    return r;
+}
+
+/* ---- publishing ------------------------------------------------------------------------------------ */
+
+/* Make a directory of the upper writable for its owner while a name is put into it; *mode is what
+ * it had, or 0 when nothing was changed. A merged 0555 directory must take copies (CONTRACT 3.9). */
+static void open_parent(const char *parent, mode_t *mode)
+{
+    struct stat st;
+    *mode = 0;
+    if (ovl_sys_lstat(parent, &st) == 0 && (st.st_mode & S_IRWXU) != S_IRWXU &&
+        ovl_sys_chmod(parent, (st.st_mode & 07777) | S_IRWXU) == 0)
+        *mode = st.st_mode & 07777;
+}
+
+static int rename_into(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside, const char *place)
+{
+    int r = ovl_sys_rename(aside, place, RENAME_NOREPLACE);
+    if (r == -EINVAL) /* not on this file system; the lock is held and the place was found free */
+        r = ovl_sys_rename(aside, place, 0);
+    if (r != -EACCES)
+        return r;
+    size_t mark = ctx->used;
+    char *parent = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    mode_t mode = 0;
+    if (parent && parent_path(ctx, node, parent) == 0)
+        open_parent(parent, &mode);
+    if (mode) {
+        r = ovl_sys_rename(aside, place, 0);
+        ovl_sys_chmod(parent, mode);
+    }
+    ovl_ctx_reset(ctx, mark);
+    return r;
+}
+
+/* With the parent directory locked: put the copy in place unless somebody was faster. */
+static int publish_locked(struct ovl_ctx *ctx, struct ovl_node *node, const char *aside, char *place)
+{
+    struct stat was = node->st;
+    int r = ovl_refresh(ctx, node);
+    if (r < 0)
+        return r;
+    if (!node->exists || (node->st.st_mode & S_IFMT) != (was.st_mode & S_IFMT))
+        return -ESTALE;
+    if (node->top == 0)
+        return 0;
+    if (node->st.st_ino != was.st_ino || node->st.st_dev != was.st_dev)
+        return -ESTALE;
+    r = ovl_upper_path(ctx, node, place);
+    if (r < 0)
+        return r;
+    struct ovl_times times;
+    ovl_times_save(ctx, node, &times);
+    r = rename_into(ctx, node, aside, place);
+    if (r < 0)
+        return r;
+    ovl_times_restore(ctx, node, &times);
+    if (S_ISDIR(was.st_mode) && (was.st_mode & S_IRWXU) != S_IRWXU)
+        ctx->ops->chmod(place, was.st_mode & 07777);
+    return ovl_refresh(ctx, node);
+}
+
+static int publish(struct ovl_ctx *ctx, struct ovl_node *node, const char *aside, char *place)
+{
+    size_t mark = ctx->used;
+    char *parent = ovl_ctx_alloc(ctx, node->length + 2);
+    if (!parent)
+        return -ENOMEM;
+    memcpy(parent, node->path, node->length + 1);
+    parent[node->name > 1 ? node->name - 1 : 1] = '\0';
+    struct ovl_held held;
+    int r = ovl_lock_dirs(node->ovl, parent, NULL, &held);
+    if (r == 0) {
+        r = publish_locked(ctx, node, aside, place);
+        ovl_unlock(&held);
+    }
+    ovl_ctx_reset(ctx, mark);
+    return r;
+}
+
+/* Copy up one object whose parent directory is in the upper. */
+static int copy_up_one(struct ovl_ctx *ctx, struct ovl_node *node, enum ovl_copy how)
+{
+    size_t mark = ctx->used;
+    char *aside = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    char *place = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    int r = aside && place ? ovl_work_name(node->ovl, aside) : -ENOMEM;
+    if (r == 0) {
+        struct stat copy;
+        r = make_copy(ctx, node, aside, how);
+        bool made = ovl_sys_lstat(aside, &copy) == 0;
+        if (r == 0)
+            r = publish(ctx, node, aside, place);
+        struct stat left;
+        if (made && ovl_sys_lstat(aside, &left) == 0) {
+            ovl_identity_forget(node->ovl, &copy);
+            ovl_work_discard(ctx, aside);
+        }
+    }
+    ovl_ctx_reset(ctx, mark);
+    return r;
+}
+
+int ovl_copy_up_parents(struct ovl_ctx *ctx, struct ovl_node *node)
+{
+    const struct ovl *o = node->ovl;
+    if (!o->has_upper)
+        return -EROFS;
+    if (ovl_is_mount(node) || ovl_stack_has(&node->in, 0))
+        return 0;
+    size_t mark = ctx->used;
+    struct ovl_node *dir = ovl_node_new(ctx);
+    if (!dir)
+        return -ENOMEM;
+    int r = ovl_locate(ctx, dir, o->mount_length ? o->mount : "/");
+    for (size_t at = o->mount_length; r == 0 && at + 1 < node->name;) {
+        size_t begin = at + 1;
+        for (at = begin; node->path[at] != '/'; at++)
+            ;
+        dir->in = dir->dirs;
+        r = ovl_node_append(dir, node->path + begin, at - begin);
+        if (r == 0)
+            r = ovl_lookup(ctx, dir);
+        if (r == 0 && !(dir->exists && S_ISDIR(dir->st.st_mode)))
+            r = -ENOENT;
+        if (r == 0 && dir->top != 0)
+            r = copy_up_one(ctx, dir, OVL_COPY_ALL);
+    }
+    if (r == 0)
+        node->in = dir->dirs;
+    ovl_ctx_reset(ctx, mark);
+    return r;
+}
+
+int ovl_copy_up(struct ovl_ctx *ctx, struct ovl_node *node, enum ovl_copy how)
+{
+    enum { TRIES = 16 };
+    if (!node->exists)
+        return -ENOENT;
+    if (!node->ovl->has_upper)
+        return -EROFS;
+    int r = -ESTALE;
+    for (int i = 0; r == -ESTALE && i < TRIES; i++) {
+        if (i > 0 && (r = ovl_refresh(ctx, node)) < 0)
+            return r;
+        if (!node->exists)
+            return -ENOENT;
+        if (node->top == 0)
+            return 0;
+        r = ovl_copy_up_parents(ctx, node);
+        if (r == 0)
+            r = copy_up_one(ctx, node, how);
+    }
+    return r;
+}

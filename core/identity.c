@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * st_dev and st_ino that stay the same across copy-up.
+ *
+ * A directory has the identity of the lowest layer's directory that takes part.  Any other object that
+ * was copied up has that of its origin, which is recorded under the copy's own number in the work
+ * directory: a symbolic link state/origin/DEV-INO whose target is "DEV:INO:BIRTH", written in one
+ * call, read in one call, and told from a stale one by the copy's birth time.  The filter in shared
+ * memory makes the look-up free for objects that were never copied up.  No mark stands on upper
+ * files themselves.
+ */
+#include "types.h"
+
+#define ORIGIN_DIR "/state/origin/"
+/* Numbers of directories on another file system than dir_dev are moved out of the way of its own. */
+#define FOREIGN_SHIFT 56
+
+/* The part of the kernel's struct statx that is needed here (statx(2)); libc's own would clash. */
+struct birth {
+    char before[80];
+    int64_t sec;
+    uint32_t nsec;
+    char after[256 - 92];
+};
+#define STATX_BTIME_BIT 0x800u
+
+static uint64_t birth_of(int dirfd, const char *path, int flags)
+{
+    struct birth b;
+    memset(&b, 0, sizeof b);
+    if (ovl_sys_statx(dirfd, path, flags, STATX_BTIME_BIT, &b) < 0)
+        return 0;
+    return (uint64_t)b.sec * 1000000000u + b.nsec;
+}
+
+static int record_path(const struct ovl *o, const struct stat *copy, char *out, size_t n)
+{
+    char number[24];
+    ssize_t at = ovl_append(out, n, 0, o->work);
+    if (at >= 0)
+        at = ovl_append(out, n, (size_t)at, ORIGIN_DIR);
+    if (at >= 0)
+        at = ovl_append(out, n, (size_t)at, ovl_decimal(number, copy->st_dev));
+    if (at >= 0)
+        at = ovl_append(out, n, (size_t)at, "-");
+    if (at >= 0)
+        at = ovl_append(out, n, (size_t)at, ovl_decimal(number, copy->st_ino));
+    return at < 0 ? (int)at : 0;
+}
+
+/* A path in the work directory is short; this bounds what stands on a small stack. */
+enum { RECORD_MAX = 600, TARGET_MAX = 96 };
+
+int ovl_identity_record(struct ovl *o, int fd, const char *path, const struct stat *copy, const struct stat *origin)
+{
+    char record[RECORD_MAX];
+    char target[TARGET_MAX];
+    char number[24];
+    struct ovl_shared *shared = ovl_shared(o);
+    if (!shared || record_path(o, copy, record, sizeof record) < 0)
+        return 0; /* without a record the number changes; the data are safe */
+    uint64_t birth = birth_of(fd, path, fd == AT_FDCWD ? AT_SYMLINK_NOFOLLOW : AT_EMPTY_PATH);
+    ssize_t at = ovl_append(target, sizeof target, 0, ovl_decimal(number, origin->st_dev));
+    at = ovl_append(target, sizeof target, (size_t)at, ":");
+    at = ovl_append(target, sizeof target, (size_t)at, ovl_decimal(number, origin->st_ino));
+    at = ovl_append(target, sizeof target, (size_t)at, ":");
+    ovl_append(target, sizeof target, (size_t)at, ovl_decimal(number, birth));
+    int r = ovl_sys_symlink(target, record);
+    if (r == -EEXIST) {
+        ovl_sys_unlink(record);
+        r = ovl_sys_symlink(target, record);
+    }
+    if (r == 0)
+        ovl_shared_note(shared, copy->st_ino);
+    return r;
+}
+
+void ovl_identity_forget(struct ovl *o, const struct stat *copy)
+{
+    char record[RECORD_MAX];
+    const struct ovl_shared *shared = ovl_shared(o);
+    if (shared && ovl_shared_may_have(shared, copy->st_ino) && record_path(o, copy, record, sizeof record) == 0)
+        ovl_sys_unlink(record);
+}
+
+static bool read_record(const struct ovl *o, const struct stat *copy, struct stat *origin, uint64_t *birth)
+{
+    char record[RECORD_MAX];
+    char target[TARGET_MAX];
+    if (record_path(o, copy, record, sizeof record) < 0)
+        return false;
+    ssize_t n = ovl_sys_readlink(record, target, sizeof target - 1);
+    if (n <= 0)
+        return false;
+    target[n] = '\0';
+    const char *p = target;
+    origin->st_dev = ovl_parse_decimal(&p);
+    if (*p++ != ':')
+        return false;
+    origin->st_ino = ovl_parse_decimal(&p);
+    if (*p++ != ':')
+        return false;
+    *birth = ovl_parse_decimal(&p);
+    return true;
+}
+
+void ovl_identity(struct ovl_space *space, int dirfd, const char *path, int flags, struct stat *st)
+{
+    for (unsigned i = 0; i < space->ovls; i++) {
+        struct ovl *o = &space->ovl[i];
+        if (!o->has_upper || o->layer[0].dev != st->st_dev)
+            continue;
+        const struct ovl_shared *shared = ovl_shared(o);
+        if (!shared || !ovl_shared_may_have(shared, st->st_ino))
+            continue;
+        struct stat origin;
+        uint64_t birth;
+        if (!read_record(o, st, &origin, &birth) || birth != birth_of(dirfd, path, flags))
+            continue;
+        st->st_dev = origin.st_dev;
+        st->st_ino = origin.st_ino;
+        return;
+    }
+}
+
+uint64_t ovl_identity_dir_ino(const struct ovl *o, dev_t dev, uint64_t ino)
+{
+    if (dev == o->dir_dev)
+        return ino;
+    for (unsigned i = 0; i < o->layers; i++)
+        if (o->layer[i].dev == dev)
+            return ino ^ ((uint64_t)(i % 255 + 1) << FOREIGN_SHIFT);
+    return ino ^ ((uint64_t)255 << FOREIGN_SHIFT);
+}
+
+void ovl_identity_dir(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st)
+{
+    const struct ovl *o = node->ovl;
+    unsigned lowest = ovl_lowest(o, &node->dirs);
+    st->st_dev = node->st.st_dev;
+    st->st_ino = node->st.st_ino;
+    if (lowest != node->top && lowest < o->layers) {
+        size_t mark = ctx->used;
+        int fds = ctx->fds;
+        struct stat low;
+        char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+        if (path && ovl_real_path(ctx, o->layer[lowest].path, ovl_relative(o, node->path), path) == 0 &&
+            ovl_sys_lstat(path, &low) == 0) {
+            st->st_dev = low.st_dev;
+            st->st_ino = low.st_ino;
+        }
+        ovl_ctx_close(ctx, fds);
+        ovl_ctx_reset(ctx, mark);
+        st->st_nlink = 1; /* as overlayfs: the links of the merged directory are not counted */
+    }
+    st->st_ino = ovl_identity_dir_ino(o, st->st_dev, st->st_ino);
+    st->st_dev = o->dir_dev;
+}
+
+int ovl_stat(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st)
+{
+    if (!node->exists)
+        return -ENOENT;
+    int r = ctx->ops->lstat(node->real, st);
+    if (r < 0)
+        return r;
+    if (S_ISDIR(st->st_mode))
+        ovl_identity_dir(ctx, node, st);
+    else if (node->ovl->has_upper && node->top == 0)
+        ovl_identity(ctx->space, AT_FDCWD, node->real, AT_SYMLINK_NOFOLLOW, st);
+    return 0;
+}

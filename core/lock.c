@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The change lock of an overlay and the memory that its processes share.
+ *
+ * Every step that makes, replaces or hides a name holds this lock; data are copied without it.
+ * A change of names in a directory holds the tree shared and the directory's bucket alone; moving
+ * or removing whole directories holds the tree alone.  The words live in a mapped file, name their
+ * owner (thread id and time of acquisition), and are taken over from a dead one: a killed process
+ * leaves nothing locked.  What must hold: signals are blocked from first to last, so that no
+ * handler can wait for what its own thread holds; no descriptor stays open.
+ */
+#include "types.h"
+
+#include <linux/futex.h>
+#include <sys/mman.h>
+
+#define SHARED_MAGIC 0x31766c6f73687264u
+#define BUCKETS 256
+#define READERS 128
+#define FILTER_WORDS 8192
+#define WAIT_NS 20000000 /* between looks at whether an owner is dead */
+
+struct ovl_shared {
+    uint64_t magic;
+    uint64_t size;
+    uint64_t renames;
+    uint64_t pid_space; /* where the owners' thread ids mean something */
+    uint64_t mixed;     /* a process of another pid name space takes part: nobody can be known to be dead */
+    uint64_t tree;
+    uint64_t reader[READERS];
+    uint64_t bucket[BUCKETS];
+    uint64_t filter[FILTER_WORDS];
+};
+
+/* ---- attaching --------------------------------------------------------------------------------- */
+
+static int shared_path(const struct ovl *o, const char *name, char *out)
+{
+    ssize_t n = ovl_append(out, OVL_REAL_MAX, 0, o->work);
+    if (n >= 0)
+        n = ovl_append(out, OVL_REAL_MAX, (size_t)n, name);
+    return n < 0 ? (int)n : 0;
+}
+
+/* Write a new file aside and link it into place; the loser of a race uses the winner's. */
+static int create_shared(const char *aside, const char *path)
+{
+    struct ovl_shared header = {.magic = SHARED_MAGIC, .size = sizeof header};
+    int fd = ovl_sys_open(AT_FDCWD, aside, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return fd;
+    /* Allocated before it is mapped: a hole on a full disk would be a SIGBUS in somebody's program. */
+    int r = ovl_sys_fallocate(fd, sizeof header);
+    if (r == -EOPNOTSUPP)
+        r = ovl_sys_ftruncate(fd, sizeof header);
+    if (r == 0) {
+        ssize_t n = ovl_sys_write(fd, &header, offsetof(struct ovl_shared, renames));
+        r = n < 0 ? (int)n : 0;
+    }
+    ovl_sys_close(fd);
+    if (r == 0)
+        r = ovl_sys_linkat(AT_FDCWD, aside, AT_FDCWD, path, 0);
+    ovl_sys_unlink(aside);
+    return r == -EEXIST ? 0 : r;
+}
+
+static struct ovl_shared *map_shared(const char *path)
+{
+    int fd = ovl_sys_open(AT_FDCWD, path, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
+    if (fd < 0)
+        return NULL;
+    struct stat st;
+    struct ovl_shared *shared = NULL;
+    if (ovl_sys_fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == (off_t)sizeof *shared)
+        shared = ovl_sys_mmap(sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+    ovl_sys_close(fd);
+    if (shared && (shared->magic != SHARED_MAGIC || shared->size != sizeof *shared)) {
+        ovl_sys_munmap(shared, sizeof *shared);
+        shared = NULL;
+    }
+    return shared;
+}
+
+/* Thread ids of another pid name space say nothing here. */
+static void check_pid_space(struct ovl_shared *shared)
+{
+    uint64_t own = ovl_pid_space();
+    uint64_t seen = 0;
+    if (!__atomic_compare_exchange_n(&shared->pid_space, &seen, own, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) &&
+        seen != own)
+        __atomic_store_n(&shared->mixed, 1, __ATOMIC_SEQ_CST);
+}
+
+struct ovl_shared *ovl_shared(struct ovl *o)
+{
+    struct ovl_shared *shared = __atomic_load_n(&o->shared, __ATOMIC_ACQUIRE);
+    if (shared || !o->work)
+        return shared;
+    struct ovl_ctx ctx;
+    if (ovl_ctx_begin(&ctx, NULL, NULL) < 0)
+        return NULL;
+    char *path = ovl_ctx_alloc(&ctx, OVL_REAL_MAX);
+    char *aside = ovl_ctx_alloc(&ctx, OVL_REAL_MAX);
+    if (shared_path(o, "/state/shared", path) == 0) {
+        shared = map_shared(path);
+        if (!shared && ovl_work_name(o, aside) == 0 && create_shared(aside, path) == 0)
+            shared = map_shared(path);
+    }
+    ovl_ctx_end(&ctx);
+    if (shared)
+        check_pid_space(shared);
+    struct ovl_shared *other = NULL;
+    if (shared &&
+        !__atomic_compare_exchange_n(&o->shared, &other, shared, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        ovl_sys_munmap(shared, sizeof *shared);
+        shared = other;
+    }
+    return shared;
+}
+
+/* ---- owners ------------------------------------------------------------------------------------- */
+
+/* Thread id in the low half, time of acquisition (hundredths of a second since boot) in the high. */
+static uint64_t owner_now(void)
+{
+    struct timespec now = {0, 0};
+    ovl_sys_clock_gettime(CLOCK_BOOTTIME, &now);
+    uint32_t time = (uint32_t)(now.tv_sec * 100 + now.tv_nsec / 10000000);
+    return (uint64_t)time << 32 | (uint32_t)ovl_sys_gettid();
+}
+
+/* Field 22 of /proc/TID/stat is the start time in clock ticks, here hundredths of a second; field 3
+ * the state (proc(5)). */
+static bool is_dead_by_proc(uint64_t owner)
+{
+    char path[48];
+    char text[512];
+    char number[24];
+    ssize_t n = ovl_append(path, sizeof path, 0, "/proc/");
+    n = ovl_append(path, sizeof path, (size_t)n, ovl_decimal(number, (uint32_t)owner));
+    ovl_append(path, sizeof path, (size_t)n, "/stat");
+    int fd = ovl_sys_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return fd == -ENOENT && ovl_sys_kill((pid_t)(uint32_t)owner, 0) == -ESRCH;
+    n = ovl_sys_read(fd, text, sizeof text - 1);
+    ovl_sys_close(fd);
+    if (n <= 0)
+        return n == -ESRCH;
+    text[n] = '\0';
+    const char *p = ovl_strrchr(text, ')');
+    if (!p || p[1] != ' ')
+        return false;
+    char state = p[2];
+    if (state == 'Z' || state == 'X')
+        return true;
+    for (int field = 2; field < 22 && *p; p++)
+        field += *p == ' ';
+    uint64_t started = ovl_parse_decimal(&p);
+    /* The number was given to a new thread after this one took the lock. */
+    return (uint32_t)started > (uint32_t)(owner >> 32) + 1 && (uint32_t)started - (uint32_t)(owner >> 32) < UINT32_MAX / 2;
+}
+
+static void wait_for(const struct ovl_shared *shared, uint64_t *word, uint64_t seen)
+{
+    struct timespec timeout = {0, WAIT_NS};
+    int r = ovl_sys_futex((uint32_t *)(void *)word, FUTEX_WAIT, (uint32_t)seen, &timeout);
+    if (r == -ETIMEDOUT && !__atomic_load_n(&shared->mixed, __ATOMIC_SEQ_CST) && is_dead_by_proc(seen))
+        __atomic_compare_exchange_n(word, &seen, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+static void acquire(const struct ovl_shared *shared, uint64_t *word, uint64_t owner)
+{
+    for (;;) {
+        uint64_t seen = 0;
+        if (__atomic_compare_exchange_n(word, &seen, owner, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+            return;
+        wait_for(shared, word, seen);
+    }
+}
+
+static void release(uint64_t *word)
+{
+    __atomic_store_n(word, 0, __ATOMIC_SEQ_CST);
+    ovl_sys_futex((uint32_t *)(void *)word, FUTEX_WAKE, INT32_MAX, NULL);
+}
+
+/* ---- the tree ----------------------------------------------------------------------------------- */
+
+/* Register as a reader, then look for a writer; a writer sets its word, then looks for readers.  Both
+ * orders are sequentially consistent, so one of them sees the other. */
+static int enter_tree(struct ovl_shared *shared, uint64_t owner)
+{
+    for (unsigned i = (unsigned)owner % READERS;; i = (i + 1) % READERS) {
+        uint64_t *slot = &shared->reader[i];
+        uint64_t seen = 0;
+        if (!__atomic_compare_exchange_n(slot, &seen, owner, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+            if (i == (unsigned)(owner + READERS - 1) % READERS)
+                wait_for(shared, slot, seen); /* all are taken, perhaps by the dead */
+            continue;
+        }
+        uint64_t writer = __atomic_load_n(&shared->tree, __ATOMIC_SEQ_CST);
+        if (!writer)
+            return (int)i;
+        release(slot);
+        wait_for(shared, &shared->tree, writer);
+    }
+}
+
+static void own_tree(struct ovl_shared *shared, uint64_t owner)
+{
+    acquire(shared, &shared->tree, owner);
+    for (unsigned i = 0; i < READERS; i++) {
+        uint64_t seen;
+        while ((seen = __atomic_load_n(&shared->reader[i], __ATOMIC_SEQ_CST)) != 0)
+            wait_for(shared, &shared->reader[i], seen);
+    }
+}
+
+/* ---- locks -------------------------------------------------------------------------------------- */
+
+static int bucket_of(const char *path)
+{
+    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
+    for (; *path; path++)
+        hash = (hash ^ (unsigned char)*path) * 0x100000001b3u;
+    return (int)((hash >> 32) % BUCKETS);
+}
+
+static int begin(struct ovl *o, struct ovl_held *held)
+{
+    held->shared = ovl_shared(o);
+    if (!held->shared)
+        return -EACCES;
+    const uint64_t all = ~(uint64_t)0;
+    ovl_sys_sigprocmask(SIG_BLOCK, &all, &held->signals);
+    held->owner = owner_now();
+    held->bucket[0] = held->bucket[1] = held->reader = -1;
+    return 0;
+}
+
+int ovl_lock_dirs(struct ovl *o, const char *a, const char *b, struct ovl_held *held)
+{
+    int r = begin(o, held);
+    if (r < 0)
+        return r;
+    held->reader = enter_tree(held->shared, held->owner);
+    int first = bucket_of(a);
+    int second = b ? bucket_of(b) : first;
+    held->bucket[0] = first < second ? first : second;
+    acquire(held->shared, &held->shared->bucket[held->bucket[0]], held->owner);
+    if (first == second)
+        return 0;
+    held->bucket[1] = first < second ? second : first;
+    acquire(held->shared, &held->shared->bucket[held->bucket[1]], held->owner);
+    return 0;
+}
+
+int ovl_lock_tree(struct ovl *o, struct ovl_held *held)
+{
+    int r = begin(o, held);
+    if (r == 0)
+        own_tree(held->shared, held->owner);
+    return r;
+}
+
+void ovl_unlock(struct ovl_held *held)
+{
+    for (int i = 0; i < 2; i++)
+        if (held->bucket[i] >= 0)
+            release(&held->shared->bucket[held->bucket[i]]);
+    release(held->reader >= 0 ? &held->shared->reader[held->reader] : &held->shared->tree);
+    ovl_sys_sigprocmask(SIG_SETMASK, &held->signals, NULL);
+}
+
+/* ---- the filter before the identity map ------------------------------------------------------------ */
+
+static uint64_t filter_bit(uint64_t ino, unsigned *word)
+{
+    uint64_t hash = ino * 0x9e3779b97f4a7c15u;
+    *word = (unsigned)(hash >> 51) % FILTER_WORDS;
+    return (uint64_t)1 << ((hash >> 40) % 64);
+}
+
+bool ovl_shared_may_have(const struct ovl_shared *shared, uint64_t ino)
+{
+    unsigned word;
+    uint64_t bit = filter_bit(ino, &word);
+    return __atomic_load_n(&shared->filter[word], __ATOMIC_RELAXED) & bit;
+}
+
+void ovl_shared_note(struct ovl_shared *shared, uint64_t ino)
+{
+    unsigned word;
+    uint64_t bit = filter_bit(ino, &word);
+    __atomic_fetch_or(&shared->filter[word], bit, __ATOMIC_RELEASE);
+}
+
+uint64_t ovl_shared_renames(const struct ovl_shared *shared)
+{
+    return __atomic_load_n(&shared->renames, __ATOMIC_ACQUIRE);
+}
+
+void ovl_shared_renamed(struct ovl_shared *shared)
+{
+    __atomic_fetch_add(&shared->renames, 1, __ATOMIC_RELEASE);
+}

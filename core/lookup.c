@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Looking up one name in the layers that merge to a directory, and finding a directory again.
+ *
+ * This is the plain walk: it asks the kernel every time.  What must hold: a name is decided by the
+ * first layer that has it or whites it out, a directory merges down to the first opaque one or the
+ * first layer in which the name is something else (overlayfs.rst, "Merging of directories").
+ */
+#include "types.h"
+
+int ovl_node_append(struct ovl_node *node, const char *name, size_t n)
+{
+    size_t at = node->length;
+    if (at == 1 && node->path[0] == '/')
+        at = 0;
+    if (n > OVL_NAME_MAX || at + 1 + n >= OVL_PATH_MAX)
+        return -ENAMETOOLONG;
+    node->path[at] = '/';
+    memcpy(node->path + at + 1, name, n);
+    node->length = at + 1 + n;
+    node->path[node->length] = '\0';
+    node->name = at + 1;
+    return 0;
+}
+
+static void set_name(struct ovl_node *node)
+{
+    node->name = (size_t)(ovl_strrchr(node->path, '/') + 1 - node->path);
+}
+
+void ovl_node_parent(struct ovl_node *node)
+{
+    size_t slash = (size_t)(ovl_strrchr(node->path, '/') - node->path);
+    node->length = slash ? slash : 1;
+    node->path[node->length] = '\0';
+    set_name(node);
+}
+
+void ovl_root_stack(const struct ovl *o, struct ovl_stack *s)
+{
+    memset(s, 0, sizeof *s);
+    for (unsigned i = 0; i < o->roots; i++)
+        ovl_stack_add(s, i);
+}
+
+/* Go on to the next layers with a name that is a directory in layer k: 1, or 0 when nothing below
+ * it merges. */
+static int merges_on(struct ovl_ctx *ctx, const struct ovl_node *node, unsigned k, const char *real)
+{
+    const struct ovl *o = node->ovl;
+    if (ovl_stack_next(&node->in, k + 1, o->layers) == o->layers)
+        return 0;
+    int r = ovl_is_opaque(ctx, real);
+    if (r == 0)
+        r = ovl_has_whiteout(ctx, o->layer[k].path, ovl_relative(o, node->path));
+    return r < 0 ? r : !r;
+}
+
+/* What layer k says of the name: 1 go on to the next layer, 0 decided, or an error. */
+static int ask_layer(struct ovl_ctx *ctx, struct ovl_node *node, unsigned k, char *real, struct stat *st)
+{
+    const struct ovl *o = node->ovl;
+    const char *rel = ovl_relative(o, node->path);
+    int r = ovl_real_path(ctx, o->layer[k].path, rel, real);
+    if (r == 0)
+        r = ovl_sys_lstat(real, st);
+    if (r == -ENOENT || r == -ENOTDIR) {
+        if (ovl_stack_next(&node->in, k + 1, o->layers) == o->layers)
+            return 0;
+        r = ovl_has_whiteout(ctx, o->layer[k].path, rel);
+        return r < 0 ? r : !r;
+    }
+    if (r < 0)
+        return r;
+    if (ovl_is_whiteout(ctx, real, st))
+        return 0;
+    if (node->exists && !S_ISDIR(st->st_mode))
+        return 0;
+    if (!node->exists) {
+        node->exists = true;
+        node->top = k;
+        node->st = *st;
+        if (real != node->real)
+            memcpy(node->real, real, ovl_strlen(real) + 1);
+    }
+    if (!S_ISDIR(st->st_mode))
+        return 0;
+    ovl_stack_add(&node->dirs, k);
+    return merges_on(ctx, node, k, real);
+}
+
+int ovl_lookup(struct ovl_ctx *ctx, struct ovl_node *node)
+{
+    const struct ovl *o = node->ovl;
+    const char *name = node->path + node->name;
+    node->exists = false;
+    node->reserved = ovl_has_prefix(name, OVL_WH_PREFIX);
+    memset(&node->dirs, 0, sizeof node->dirs);
+    if (node->reserved)
+        return 0;
+
+    struct stat st;
+    size_t mark = ctx->used;
+    char *probe = node->real;
+    int r = 1;
+    for (unsigned k = ovl_stack_next(&node->in, 0, o->layers); r == 1 && k < o->layers;
+         k = ovl_stack_next(&node->in, k + 1, o->layers)) {
+        int fds = ctx->fds;
+        r = ask_layer(ctx, node, k, probe, &st);
+        if (!node->exists || node->top != k)
+            ovl_ctx_close(ctx, fds);
+        if (node->exists && probe == node->real && !(probe = ovl_ctx_alloc(ctx, OVL_REAL_MAX)))
+            r = -ENOMEM;
+    }
+    ovl_ctx_reset(ctx, mark);
+    return r < 0 ? r : 0;
+}
+
+int ovl_lower_has(struct ovl_ctx *ctx, const struct ovl_node *node)
+{
+    size_t mark = ctx->used;
+    struct ovl_node *below = ovl_node_new(ctx);
+    if (!below)
+        return -ENOMEM;
+    below->ovl = node->ovl;
+    below->length = node->length;
+    below->name = node->name;
+    memcpy(below->path, node->path, node->length + 1);
+    below->in = node->in;
+    if (node->ovl->has_upper)
+        below->in.bits[0] &= ~(uint64_t)1;
+    int fds = ctx->fds;
+    int r = ovl_lookup(ctx, below);
+    if (r == 0)
+        r = below->exists;
+    ovl_ctx_close(ctx, fds);
+    ovl_ctx_reset(ctx, mark);
+    return r;
+}
+
+/* The mount directory of an overlay as an object. */
+static int locate_mount(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl *o)
+{
+    memset(&node->in, 0, sizeof node->in);
+    node->ovl = o;
+    node->length = o->mount_length ? o->mount_length : 1;
+    node->path[0] = '/';
+    node->path[node->length] = '\0';
+    set_name(node);
+    ovl_root_stack(o, &node->dirs);
+    node->reserved = false;
+    for (node->top = 0; node->top < o->roots; node->top++) {
+        int r = ovl_real_path(ctx, o->layer[node->top].path, "", node->real);
+        if (r == 0)
+            r = ovl_sys_lstat(node->real, &node->st);
+        if (r == 0) {
+            node->exists = true;
+            return 0;
+        }
+        if (r != -ENOENT)
+            return r;
+    }
+    return -ENOENT;
+}
+
+int ovl_locate(struct ovl_ctx *ctx, struct ovl_node *node, const char *path)
+{
+    if (node->path != path) {
+        node->length = ovl_strlen(path);
+        if (node->length >= OVL_PATH_MAX)
+            return -ENAMETOOLONG;
+        memcpy(node->path, path, node->length + 1);
+    }
+    const struct ovl_region *region = ovl_region_of(ctx->space, node->path);
+    if (!region || !region->ovl) {
+        node->ovl = NULL;
+        set_name(node);
+        return 0;
+    }
+    size_t length = node->length;
+    size_t at = region->ovl->mount_length;
+    char after = node->path[at ? at : 1];
+    int fds = ctx->fds;
+    int r = locate_mount(ctx, node, region->ovl);
+    node->path[at ? at : 1] = after;
+    /* The rest of the path is still there behind what locate_mount cut off: take it name by name. */
+    while (r == 0 && at < length && node->path[at] == '/' && node->path[at + 1]) {
+        size_t begin = at + 1;
+        for (at = begin; at < length && node->path[at] != '/'; at++)
+            ;
+        if (!S_ISDIR(node->st.st_mode))
+            return -ENOTDIR;
+        char kept = node->path[at];
+        node->path[at] = '\0';
+        node->length = at;
+        node->name = begin;
+        node->in = node->dirs;
+        ovl_ctx_close(ctx, fds);
+        r = ovl_lookup(ctx, node);
+        node->path[at] = kept;
+        if (r == 0 && !node->exists)
+            r = -ENOENT;
+    }
+    node->length = length;
+    node->path[length] = '\0';
+    if (r == 0 && !S_ISDIR(node->st.st_mode))
+        r = -ENOTDIR;
+    return r;
+}
+
+int ovl_refresh(struct ovl_ctx *ctx, struct ovl_node *node)
+{
+    if (ovl_is_mount(node))
+        return ovl_locate(ctx, node, node->path);
+    char name[OVL_NAME_MAX + 1];
+    size_t n = node->length - node->name;
+    struct ovl *o = node->ovl;
+    memcpy(name, node->path + node->name, n);
+    ovl_node_parent(node);
+    int r = ovl_locate(ctx, node, node->path);
+    if (r == 0 && node->ovl != o)
+        r = -ENOENT;
+    node->in = node->dirs;
+    int a = ovl_node_append(node, name, n);
+    node->ovl = o;
+    if (r == 0)
+        r = a;
+    return r < 0 ? r : ovl_lookup(ctx, node);
+}
+
+struct ovl_node *ovl_node_new(struct ovl_ctx *ctx)
+{
+    struct ovl_node *node = ovl_ctx_alloc(ctx, sizeof *node);
+    if (!node)
+        return NULL;
+    /* The paths are set before they are read: clearing their 12 KiB would cost more than a call. */
+    memset(node, 0, offsetof(struct ovl_node, path));
+    node->path[0] = '\0';
+    node->real[0] = '\0';
+    return node;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * open(2) on a merged path.
+ *
+ * Reading opens the object where it lies, through the operations table.  Writing copies up first and
+ * opens the upper file without following any link, so that no race can turn a write to the
+ * upper into one to something else.  The order of refusals is the kernel's (fs/namei.c, do_open()).
+ */
+#include "types.h"
+
+#include <unistd.h>
+
+#define TRIES 16
+
+static bool is_for_writing(int flags)
+{
+    return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+}
+
+static int open_tmpfile(struct ovl_ctx *ctx, struct ovl_node *node, int flags, mode_t mode)
+{
+    if (!S_ISDIR(node->st.st_mode))
+        return -ENOTDIR;
+    if (!node->ovl->has_upper)
+        return -EROFS;
+    int r = 0;
+    if (node->top != 0)
+        r = ovl_may(ctx, node->ovl, node->top, node->real, &node->st, W_OK | X_OK, true);
+    if (r == 0)
+        r = ovl_copy_up(ctx, node, OVL_COPY_ALL);
+    return r < 0 ? r : ovl_open_exact(ctx, node->real, flags, mode);
+}
+
+static int wanted_access(int flags)
+{
+    static const int access_of[] = {R_OK, W_OK, R_OK | W_OK, R_OK | W_OK};
+    return access_of[flags & O_ACCMODE] | (flags & O_TRUNC ? W_OK : 0);
+}
+
+static int open_for_writing(struct ovl_ctx *ctx, struct ovl_node *node, int flags)
+{
+    if (!node->ovl->has_upper)
+        return -EROFS;
+    if (node->top != 0) {
+        int r = ovl_may(ctx, node->ovl, node->top, node->real, &node->st, wanted_access(flags), true);
+        if (r == 0)
+            r = ovl_copy_up(ctx, node, flags & O_TRUNC ? OVL_COPY_NO_DATA : OVL_COPY_ALL);
+        if (r < 0)
+            return r;
+    }
+    return ovl_open_exact(ctx, node->real, flags & ~(O_CREAT | O_EXCL), 0);
+}
+
+static int open_existing(struct ovl_ctx *ctx, struct ovl_node *node, int flags)
+{
+    const mode_t mode = node->st.st_mode;
+    if ((flags & O_CREAT) && (flags & O_EXCL))
+        return -EEXIST;
+    if (flags & O_PATH)
+        return ctx->ops->open(node->real, flags | O_NOFOLLOW, 0);
+    if ((flags & O_CREAT) && (node->slash || S_ISDIR(mode)))
+        return -EISDIR;
+    if (S_ISLNK(mode))
+        return -ELOOP;
+    if ((flags & O_DIRECTORY) && !S_ISDIR(mode))
+        return -ENOTDIR;
+    if (S_ISDIR(mode) && is_for_writing(flags))
+        return -EISDIR;
+    /* FIFOs, devices and sockets have no data to copy: they are opened where they are. */
+    if (S_ISREG(mode) && is_for_writing(flags))
+        return open_for_writing(ctx, node, flags);
+    return ctx->ops->open(node->real, flags & ~(O_CREAT | O_EXCL), 0);
+}
+
+static int open_once(struct ovl_ctx *ctx, struct ovl_node *node, int flags, mode_t mode)
+{
+    if (!node->exists) {
+        if (!(flags & O_CREAT))
+            return -ENOENT;
+        int r = ovl_create_file(ctx, node, flags, mode);
+        return r == -EEXIST && !(flags & O_EXCL) ? -ESTALE : r;
+    }
+    int r = open_existing(ctx, node, flags);
+    /* Removed or replaced since we looked. */
+    return r == -ENOENT || (r == -ELOOP && !S_ISLNK(node->st.st_mode)) ? -ESTALE : r;
+}
+
+int ovl_open(struct ovl_ctx *ctx, struct ovl_node *node, int flags, mode_t mode)
+{
+    if ((flags & O_TMPFILE) == O_TMPFILE && !(flags & O_PATH))
+        return node->exists ? open_tmpfile(ctx, node, flags, mode) : -ENOENT;
+    if ((flags & O_CREAT) && (flags & O_DIRECTORY) && !(flags & O_PATH))
+        return -EINVAL;
+    int r = -ESTALE;
+    for (int i = 0; r == -ESTALE && i < TRIES; i++) {
+        r = i ? ovl_refresh(ctx, node) : 0;
+        if (r < 0)
+            return r;
+        r = open_once(ctx, node, flags, mode);
+    }
+    return r == -ESTALE ? -ENOENT : r;
+}

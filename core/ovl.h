@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * libovlcore: overlays of directories without privileges, as a library.
+ *
+ * The words are those of Linux overlayfs (Documentation/filesystems/overlayfs.rst).  A *space* is
+ * the name space that one configuration makes: the real file system with one or more *overlays*
+ * in it.  An overlay has *layers*: lower ones, which nothing here ever changes, and perhaps an
+ * upper one, which takes every change.  A *node* is a place in the space: a merged path, and
+ * what is there.
+ *
+ * Unless a function says otherwise:
+ *  - it returns 0 or more on success and a negative errno on failure; errno is never touched;
+ *  - it is thread-safe and async-signal-safe, allocates nothing but from its context, keeps no
+ *    file descriptor open after it returns and holds no lock that a forked child could inherit;
+ *  - paths are NUL-terminated byte strings, merged paths absolute and without ".", ".." or
+ *    repeated slashes.
+ */
+#ifndef OVL_H
+#define OVL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Longest merged path, with its NUL. Longer than the kernel's PATH_MAX, because a relative path of
+ * PATH_MAX below a deep directory is legal (path_resolution(7)). */
+#define OVL_PATH_MAX 8192
+/* Longest path given to the kernel in one call (PATH_MAX of Linux). */
+#define OVL_REAL_MAX 4096
+/* Most layers of one overlay, the upper included. */
+#define OVL_LAYERS_MAX 1024
+/* Longest name of a directory entry (NAME_MAX of Linux). */
+#define OVL_NAME_MAX 255
+
+struct ovl;       /* one overlay */
+struct ovl_space; /* the name space of one configuration */
+
+/* ---- messages ------------------------------------------------------------------------------ */
+
+/* Why a configuration is refused: one line for a human, without "libovl: " and newline. */
+struct ovl_message {
+    char text[1024];
+};
+
+/* ---- the space and its overlays ------------------------------------------------------------- */
+
+/* Open the overlays that `conf` names: a file's path or the configuration itself, as OVL_CONF has
+ * it (a value with '=' before its first '/' is the configuration itself).  Everything is checked
+ * against the file system and resolved to absolute paths; missing upper and work directories are
+ * made.  *space is the caller's to close.  -EINVAL with *why filled when the configuration is
+ * wrong in any way.  Not async-signal-safe: maps memory, reads files. */
+int ovl_space_open(const char *conf, struct ovl_space **space, struct ovl_message *why);
+
+/* Make the space that another process has opened, from its record (ovl_space_record).  Nothing is
+ * checked again and no configuration file is read.  -EINVAL when the record is not one of this
+ * version. */
+int ovl_space_import(const char *record, struct ovl_space **space, struct ovl_message *why);
+
+/* The resolved configuration as one line of text that ovl_space_import() takes: what a child
+ * process gets.  Belongs to the space. */
+const char *ovl_space_record(const struct ovl_space *space);
+
+/* The text that was given to ovl_space_open() in the process that resolved it. */
+const char *ovl_space_conf(const struct ovl_space *space);
+
+/* Free a space. No context of it may be in use. */
+void ovl_space_close(struct ovl_space *space);
+
+/* How many overlays there are, and number i of them (longest mount first). */
+unsigned ovl_space_count(const struct ovl_space *space);
+struct ovl *ovl_space_at(const struct ovl_space *space, unsigned i);
+
+/* The overlay whose [overlay NAME] is `name`, or NULL. */
+struct ovl *ovl_space_find(const struct ovl_space *space, const char *name);
+
+/* What to do with a program that preloading can't reach; the strictest of all overlays counts. */
+enum ovl_static { OVL_STATIC_ALLOW, OVL_STATIC_WARN, OVL_STATIC_DENY };
+enum ovl_static ovl_space_static(const struct ovl_space *space);
+/* Whether the merged path of a program is in some overlay's static-allow list. */
+bool ovl_space_static_allows(const struct ovl_space *space, const char *program);
+
+/* An overlay's name ("" if it has none), its mount ("/" for the root), its number of layers, the
+ * path of layer i (0 is the highest: the upper if there is one; "/" for the root), its work
+ * directory (NULL if it has none). */
+const char *ovl_name(const struct ovl *o);
+const char *ovl_mount(const struct ovl *o);
+unsigned ovl_layers(const struct ovl *o);
+const char *ovl_layer(const struct ovl *o, unsigned i);
+const char *ovl_work(const struct ovl *o);
+/* True if the overlay has no upper directory: every change fails with EROFS. */
+bool ovl_is_read_only(const struct ovl *o);
+
+/* The merged path of a path below one of the layers (the upper of an overlay before any lower;
+ * the longest layer path wins).  Writes at most n bytes with the NUL.  Returns the length,
+ * -ENOENT when no layer holds it, -ENAMETOOLONG. Text only: no call to the kernel. */
+ssize_t ovl_merged_path(const struct ovl_space *space, const char *real, char *buf, size_t n);
+
+/* Whether a real path (no symbolic links in it) lies in a lower layer and in no upper or work
+ * directory: nothing may change there. Text only. */
+bool ovl_is_protected(const struct ovl_space *space, const char *real);
+
+/* Whether an overlay's mount, or a part of a space that passes through to the real file system,
+ * lies below `path` or is `path`; a relative path below a directory for which this is false and
+ * that is outside can't reach an overlay without a symbolic link or "..". */
+bool ovl_space_below(const struct ovl_space *space, const char *path);
+
+/* Whether an absolute path begins with some overlay's mount, however its slashes and dots are written. */
+bool ovl_space_holds(const struct ovl_space *space, const char *path);
+
+/* Whether an absolute path (a directory's, or any object's) lies in a layer or has one below it: only then can
+ * a change there be one of a lower layer.  Text only; a path with ".." must not be asked. */
+bool ovl_space_layers_near(const struct ovl_space *space, const char *path);
+
+/* ---- one call -------------------------------------------------------------------------------- */
+
+/* What core does on a program's behalf with objects that the program can see: filled by the shim
+ * with the functions of the next library in the chain (so that fakeroot sees them), by tools and
+ * tests with ovl_ops_kernel.  Each returns 0 or more, or a negative errno. Paths are layer paths. */
+struct ovl_ops {
+    int (*open)(const char *path, int flags, mode_t mode);
+    int (*lstat)(const char *path, struct stat *st);
+    int (*fstat)(int fd, struct stat *st);
+    int (*mkdir)(const char *path, mode_t mode);
+    int (*mknod)(const char *path, mode_t mode, dev_t dev);
+    int (*unlink)(const char *path);
+    int (*rmdir)(const char *path);
+    int (*rename)(const char *from, const char *to, unsigned flags);
+    int (*chmod)(const char *path, mode_t mode);
+    int (*fchmod)(int fd, mode_t mode);
+    int (*lchown)(const char *path, uid_t uid, gid_t gid);
+    int (*fchown)(int fd, uid_t uid, gid_t gid);
+};
+extern const struct ovl_ops ovl_ops_kernel;
+
+/* One call's context: the space, the operations and memory for paths.  On the caller's stack;
+ * the memory comes from a pool that needs neither a lock nor malloc. */
+struct ovl_ctx {
+    struct ovl_space *space;
+    const struct ovl_ops *ops;
+    char *memory;
+    size_t used, size;
+    int slot;
+    int fd[8]; /* of directories on the way to a path longer than the kernel takes */
+    int fds;
+};
+
+/* Begin and end a call.  Between them the context belongs to one thread.  -ENOMEM. */
+int ovl_ctx_begin(struct ovl_ctx *ctx, struct ovl_space *space, const struct ovl_ops *ops);
+void ovl_ctx_end(struct ovl_ctx *ctx);
+/* n bytes that live until the context ends, or NULL. */
+void *ovl_ctx_alloc(struct ovl_ctx *ctx, size_t n);
+/* Give back what was allocated since the mark was read from ctx->used. */
+static inline void ovl_ctx_reset(struct ovl_ctx *ctx, size_t mark)
+{
+    ctx->used = mark;
+}
+
+/* Memory slots that a vfork child took and could not give back because it called exec:
+ * read before vfork, handed back in the parent after it. */
+uint32_t ovl_ctx_held(void);
+void ovl_ctx_restore(uint32_t held);
+
+/* ---- places ---------------------------------------------------------------------------------- */
+
+/* The layers, highest first, that take part in something: bit i of word i/64 is layer i. */
+struct ovl_stack {
+    uint64_t bits[OVL_LAYERS_MAX / 64];
+};
+
+/* What the last component of a resolved path was; the kernel refuses some calls for some. */
+enum ovl_last { OVL_LAST_NAME, OVL_LAST_DOT, OVL_LAST_DOTDOT, OVL_LAST_ROOT };
+
+/* A place in the space. Filled by ovl_resolve(); read-only for callers. */
+struct ovl_node {
+    struct ovl *ovl;        /* the overlay that it lies in; NULL: outside, `path` is a real path */
+    enum ovl_last last;     /* how the path ended */
+    bool slash;             /* the path ended in a slash: it must be a directory */
+    bool exists;            /* inside only: whether the object is there */
+    bool reserved;          /* inside only: the name begins with ".wh." */
+    bool magic;             /* outside only: a magic link of /proc, which the kernel must follow itself */
+    unsigned top;           /* inside only: the layer that `real` is in */
+    struct stat st;         /* inside only: the object as the kernel sees it in that layer */
+    struct ovl_stack in;    /* the layers that merge to the parent directory */
+    struct ovl_stack dirs;  /* of a directory: the layers that merge to it */
+    size_t length, name;    /* length of `path`; where its last component begins */
+    char path[OVL_PATH_MAX]; /* the merged path, symbolic links resolved as far as asked */
+    char real[OVL_REAL_MAX]; /* inside only: the object's path in its layer */
+};
+
+/* Flags of ovl_resolve(). */
+#define OVL_FOLLOW 1u  /* follow a symbolic link in the last component */
+#define OVL_CHANGE 2u  /* the caller will change the object or its name: outside, a place in a lower layer is -EROFS */
+#define OVL_NOLINKS 4u /* a symbolic link anywhere is -ELOOP (RESOLVE_NO_SYMLINKS of openat2(2)) */
+
+/* A node in the context's memory, or NULL. */
+struct ovl_node *ovl_node_new(struct ovl_ctx *ctx);
+
+/* Walk `path` from the merged directory `base` (ignored when path is absolute), through symbolic
+ * links in and out of overlays, and fill *node.  A missing last component is no error: inside,
+ * node->exists is false; outside nothing is said.  Errors are those of path_resolution(7):
+ * ENOENT, ENOTDIR, EACCES, ELOOP (40 links), ENAMETOOLONG; a path that ends in a slash and leads to
+ * something other than a directory is ENOTDIR. */
+int ovl_resolve(struct ovl_ctx *ctx, const char *base, const char *path, unsigned flags, struct ovl_node *node);
+
+/* ---- reading ----------------------------------------------------------------------------------- */
+
+/* stat(2) of the node's object (a symbolic link is not followed): through ops->lstat, with the
+ * identity that it keeps across copy-up.  -ENOENT when it does not exist. */
+int ovl_stat(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st);
+
+/* Give *st, which stat(2) answered for a layer's object other than a directory, the identity of
+ * its origin if it was copied up. (dirfd, path, flags) name the object as for statx(2). */
+void ovl_identity(struct ovl_space *space, int dirfd, const char *path, int flags, struct stat *st);
+
+/* The identity of a merged directory: what ovl_stat() gives it. */
+void ovl_identity_dir(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st);
+
+/* What access(2) answers for mode R_OK|W_OK|X_OK, or F_OK, as if the object were copied up already.
+ * `effective`: by the effective ids, else by the real ones. */
+int ovl_access(struct ovl_ctx *ctx, const struct ovl_node *node, int mode, bool effective);
+
+/* One entry of a listing. */
+struct ovl_entry {
+    uint64_t ino;
+    uint8_t type; /* DT_* of dirent.h */
+    uint8_t length;
+    const char *name; /* NUL-terminated, in the listing's memory */
+};
+struct ovl_listing {
+    struct ovl_entry *entry;
+    size_t count;
+    void *memory; /* mapped, not from the heap */
+    size_t size;
+};
+/* The merged entries of a directory, "." and ".." first, each name once, in the order that the
+ * overlay's `readdir` asks for.  Free it with ovl_listing_free().  Needs one free descriptor. */
+int ovl_list(struct ovl_ctx *ctx, const struct ovl_node *dir, struct ovl_listing *listing);
+void ovl_listing_free(struct ovl_listing *listing);
+
+/* ---- changing ---------------------------------------------------------------------------------- */
+/* All fail with EROFS when the overlay is read-only, and follow the errors of the system call of the
+ * same name.  The nodes must be fresh from ovl_resolve(); what they say is checked again under
+ * the overlay's lock.  After an error nothing is half-made. */
+
+/* open(2).  Copies up for writing.  Returns a descriptor of the object's layer file. */
+int ovl_open(struct ovl_ctx *ctx, struct ovl_node *node, int flags, mode_t mode);
+int ovl_mkdir(struct ovl_ctx *ctx, struct ovl_node *node, mode_t mode);
+/* mode has the type; dev is the kernel's number. */
+int ovl_mknod(struct ovl_ctx *ctx, struct ovl_node *node, mode_t mode, dev_t dev);
+int ovl_symlink(struct ovl_ctx *ctx, const char *target, struct ovl_node *node);
+/* link(2); both in one overlay, else EXDEV. */
+int ovl_link(struct ovl_ctx *ctx, struct ovl_node *from, struct ovl_node *to);
+/* linkat(2) of a file without a name (O_TMPFILE), open as fd on the upper's file system. */
+int ovl_link_fd(struct ovl_ctx *ctx, int fd, struct ovl_node *to);
+/* Make a name by a call that core has no word for (bind(2) of a unix socket): `with` makes it at the layer path that
+ * it is given, under the overlay's lock; 0 or a negative errno. */
+int ovl_make_with(struct ovl_ctx *ctx, struct ovl_node *node, int (*with)(void *arg, const char *real), void *arg);
+int ovl_unlink(struct ovl_ctx *ctx, struct ovl_node *node);
+int ovl_rmdir(struct ovl_ctx *ctx, struct ovl_node *node);
+/* renameat2(2) with its flags; EXDEV across overlays and for a directory with lower content. */
+int ovl_rename(struct ovl_ctx *ctx, struct ovl_node *from, struct ovl_node *to, unsigned flags);
+
+/* How much of an object a change needs in the upper. */
+enum ovl_copy { OVL_COPY_ALL, OVL_COPY_NO_DATA };
+/* Bring the object into the upper, so that node->real is there.  Nothing to do if it is already. */
+int ovl_copy_up(struct ovl_ctx *ctx, struct ovl_node *node, enum ovl_copy how);
+
+/* Whether an extended attribute is the overlay's own: never listed, never set (EPERM as in
+ * overlayfs), never read (ENODATA). */
+bool ovl_is_private_xattr(const char *name);
+
+/* Empty the work directories of what killed processes left, if no other process of a run uses them.
+ * For the first process of a run. */
+void ovl_space_clean(struct ovl_ctx *ctx);
+
+/* ---- the log ------------------------------------------------------------------------------------ */
+
+enum ovl_log { OVL_LOG_ERROR, OVL_LOG_WARN, OVL_LOG_INFO, OVL_LOG_DEBUG };
+/* Set once at start; file may be NULL (nothing is written). The string must live on. */
+void ovl_log_set(enum ovl_log level, const char *file);
+bool ovl_log_wants(enum ovl_log level);
+/* One line, "libovl: " and the strings in a row, appended to the log file in one write.  The list
+ * ends with NULL. Opens the file for each line: nothing stays open. */
+void ovl_log_line(enum ovl_log level, const char *first, ...);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Joining layer paths, and making any of them short enough for the kernel.
+ *
+ * A merged path that the kernel would take can have a layer path that it would not (the layer's
+ * root is longer than the mount).  Such a path is entered through a directory descriptor that
+ * lives as long as the call: /proc/self/fd/N/rest.
+ */
+#include "types.h"
+
+#define FD_PREFIX "/proc/self/fd/"
+/* Room for the prefix, a number and a slash. */
+#define FD_PREFIX_MAX 40
+
+/* Open the directory that `path` (longer than the kernel takes) leads to, up to `end`. */
+static int open_directory(char *path, char *end)
+{
+    int fd = AT_FDCWD;
+    for (char *at = path; at < end;) {
+        char *cut = end;
+        if (cut - at >= OVL_REAL_MAX)
+            for (cut = at + OVL_REAL_MAX - 1; *cut != '/'; cut--)
+                if (cut == at)
+                    return -ENAMETOOLONG;
+        char kept = *cut;
+        *cut = '\0';
+        int next = ovl_sys_open(fd, at, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+        *cut = kept;
+        if (fd != AT_FDCWD)
+            ovl_sys_close(fd);
+        if (next < 0)
+            return next;
+        fd = next;
+        at = *cut == '/' ? cut + 1 : cut;
+    }
+    return fd;
+}
+
+static int shorten(struct ovl_ctx *ctx, char *path, size_t length, char *out)
+{
+    if (ctx->fds == (int)(sizeof ctx->fd / sizeof *ctx->fd))
+        return -ENAMETOOLONG;
+    char *cut = path + length - (OVL_REAL_MAX - FD_PREFIX_MAX);
+    while (*cut && *cut != '/')
+        cut++;
+    if (!*cut)
+        return -ENAMETOOLONG;
+    int fd = open_directory(path, cut);
+    if (fd < 0)
+        return fd;
+    ctx->fd[ctx->fds++] = fd;
+    char number[24];
+    ssize_t n = ovl_append(out, OVL_REAL_MAX, 0, FD_PREFIX);
+    n = ovl_append(out, OVL_REAL_MAX, (size_t)n, ovl_decimal(number, (uint64_t)fd));
+    n = ovl_append(out, OVL_REAL_MAX, (size_t)n, cut);
+    return n < 0 ? (int)n : 0;
+}
+
+/* out = root + dir[0..dir_length) + "/" + prefix + name, or without the slash if name is NULL. */
+static int join(struct ovl_ctx *ctx, const char *root, const char *dir, size_t dir_length, const char *prefix,
+                const char *name, char *out)
+{
+    size_t root_length = ovl_strlen(root);
+    size_t prefix_length = ovl_strlen(prefix);
+    size_t name_length = name ? ovl_strlen(name) + 1 : 0;
+    size_t length = root_length + dir_length + prefix_length + name_length;
+    size_t mark = ctx->used;
+    char *to = out;
+    if (length >= OVL_REAL_MAX && !(to = ovl_ctx_alloc(ctx, length + 1)))
+        return -ENAMETOOLONG;
+    char *p = to;
+    memcpy(p, root, root_length);
+    p += root_length;
+    memcpy(p, dir, dir_length);
+    p += dir_length;
+    if (name) {
+        *p++ = '/';
+        memcpy(p, prefix, prefix_length);
+        p += prefix_length;
+        memcpy(p, name, name_length - 1);
+        p += name_length - 1;
+    }
+    if (p == to)
+        *p++ = '/';
+    *p = '\0';
+    if (to == out)
+        return 0;
+    int r = shorten(ctx, to, length, out);
+    ovl_ctx_reset(ctx, mark);
+    return r;
+}
+
+int ovl_real_path(struct ovl_ctx *ctx, const char *root, const char *rel, char *out)
+{
+    return join(ctx, root, rel, ovl_strlen(rel), "", NULL, out);
+}
+
+int ovl_real_sibling(struct ovl_ctx *ctx, const char *root, const char *rel, const char *prefix, char *out)
+{
+    const char *slash = ovl_strrchr(rel, '/');
+    return join(ctx, root, rel, (size_t)(slash - rel), prefix, slash + 1, out);
+}
+
+int ovl_real_child(struct ovl_ctx *ctx, const char *root, const char *rel, const char *name, char *out)
+{
+    return join(ctx, root, rel, ovl_strlen(rel), "", name, out);
+}
+
+const struct ovl_region *ovl_region_at(const struct ovl_space *space, const char *path, size_t length)
+{
+    for (unsigned i = 0; i < space->regions; i++)
+        if (space->region[i].length == length && memcmp(space->region[i].path, path, length) == 0)
+            return &space->region[i];
+    return NULL;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the caller may do with an object that it could copy up.
+ *
+ * The rule (CONTRACT 3.9): what it could do if the object were copied up already, owned by the caller
+ * where the owner can't be kept.  Reading and searching happen in the layer itself, so the kernel
+ * decides them; only writing is decided here.
+ */
+#include "types.h"
+
+#include <unistd.h>
+
+enum { CAP_CHOWN_BIT = 0, CAP_DAC_OVERRIDE_BIT = 1 };
+
+struct cap_header {
+    uint32_t version;
+    int32_t pid;
+};
+struct cap_data {
+    uint32_t effective, permitted, inheritable;
+};
+#define CAP_VERSION_3 0x20080522u
+
+static bool has_capability(bool effective, int bit)
+{
+    struct cap_header header = {CAP_VERSION_3, 0};
+    struct cap_data data[2] = {{0, 0, 0}, {0, 0, 0}};
+    if (ovl_sys_raw(SYS_capget, OVL_SYS_PTR(&header), OVL_SYS_PTR(data), 0, 0, 0, 0) < 0)
+        return false;
+    /* access(2) asks by the real ids: root's permitted set, nobody else's (access(2), kernel override_creds). */
+    uint32_t set = effective ? data[0].effective : ovl_sys_getuid() == 0 ? data[0].permitted : 0;
+    return (set >> bit) & 1;
+}
+
+static bool in_group(gid_t gid, bool effective)
+{
+    enum { MOST = 64 };
+    gid_t list[MOST];
+    gid_t own = effective ? ovl_sys_getegid() : (gid_t)ovl_sys_raw(SYS_getgid, 0, 0, 0, 0, 0, 0);
+    if (own == gid)
+        return true;
+    long n = ovl_sys_raw(SYS_getgroups, MOST, OVL_SYS_PTR(list), 0, 0, 0, 0);
+    for (long i = 0; i < n; i++)
+        if (list[i] == gid)
+            return true;
+    return false;
+}
+
+/* Whether the copy of an object with these owner and mode may be written. */
+static bool may_write_copy(const struct stat *st, bool effective)
+{
+    if (S_ISLNK(st->st_mode) || has_capability(effective, CAP_DAC_OVERRIDE_BIT))
+        return true;
+    uid_t uid = effective ? ovl_sys_geteuid() : ovl_sys_getuid();
+    if (st->st_uid == uid || !has_capability(true, CAP_CHOWN_BIT))
+        return st->st_mode & S_IWUSR;
+    if (in_group(st->st_gid, effective))
+        return st->st_mode & S_IWGRP;
+    return st->st_mode & S_IWOTH;
+}
+
+static int ask_kernel(const char *real, int want, bool effective)
+{
+    int flags = effective ? AT_EACCESS : 0;
+    int r = ovl_sys_faccessat2(AT_FDCWD, real, want, flags | AT_SYMLINK_NOFOLLOW);
+    if (r == -ENOSYS || r == -EPERM)
+        r = ovl_sys_faccessat(AT_FDCWD, real, want);
+    return r;
+}
+
+int ovl_may(struct ovl_ctx *ctx, const struct ovl *o, unsigned layer, const char *real, const struct stat *st, int want,
+            bool effective)
+{
+    (void)ctx;
+    if (o->has_upper && layer == 0)
+        return ask_kernel(real, want, effective);
+    if ((want & W_OK) && !o->has_upper && (S_ISREG(st->st_mode) || S_ISDIR(st->st_mode) || S_ISLNK(st->st_mode)))
+        return -EROFS;
+    /* Devices, FIFOs and sockets are written where they are, without a copy. */
+    if (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode))
+        return ask_kernel(real, want, effective);
+    int kernel = want & (R_OK | X_OK);
+    if ((want & W_OK) && S_ISREG(st->st_mode))
+        kernel |= R_OK; /* what can't be read can't be copied up */
+    int r = ask_kernel(real, kernel, effective);
+    if (r == 0 && (want & W_OK) && !may_write_copy(st, effective))
+        r = -EACCES;
+    return r;
+}
+
+int ovl_may_change_parent(struct ovl_ctx *ctx, const struct ovl_node *node)
+{
+    struct ovl *o = node->ovl;
+    unsigned top = ovl_stack_next(&node->in, 0, o->layers);
+    if (top == o->layers)
+        return -ENOENT;
+    if (o->has_upper && top == 0)
+        return 0; /* the kernel will say so at the change itself */
+    size_t mark = ctx->used;
+    struct ovl_node *parent = ovl_node_new(ctx);
+    if (!parent)
+        return -ENOMEM;
+    int fds = ctx->fds;
+    memcpy(parent->path, node->path, node->length + 1);
+    parent->length = node->length;
+    ovl_node_parent(parent);
+    int r = ovl_real_path(ctx, o->layer[top].path, ovl_relative(o, parent->path), parent->real);
+    if (r == 0)
+        r = ovl_sys_lstat(parent->real, &parent->st);
+    if (r == 0)
+        r = ovl_may(ctx, o, top, parent->real, &parent->st, W_OK | X_OK, true);
+    ovl_ctx_close(ctx, fds);
+    ovl_ctx_reset(ctx, mark);
+    return r;
+}
+
+int ovl_access(struct ovl_ctx *ctx, const struct ovl_node *node, int mode, bool effective)
+{
+    if (mode & ~(R_OK | W_OK | X_OK))
+        return -EINVAL;
+    if (!node->exists)
+        return -ENOENT;
+    return ovl_may(ctx, node->ovl, node->top, node->real, &node->st, mode, effective);
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * unlink(2) and rmdir(2).
+ *
+ * The whiteout comes first, then the upper object goes: at no moment does a lower object show
+ * through.  What must hold: a name that no lower layer has leaves no whiteout; after an error the name
+ * is what it was.
+ */
+#include "types.h"
+
+#define TRIES 16
+
+/* Forget the identity of an object whose last name goes. */
+static void forget(const struct ovl_node *node)
+{
+    if (node->st.st_nlink <= 1 && !S_ISDIR(node->st.st_mode))
+        ovl_identity_forget(node->ovl, &node->st);
+}
+
+/* Hide an object that the upper has: `whiteout` says whether a lower layer has the name too. */
+static int remove_upper(struct ovl_ctx *ctx, struct ovl_node *node, bool whiteout)
+{
+    if (whiteout && ovl_whiteout_takes_name(node)) {
+        int r = ovl_whiteout_make(ctx, node); /* replaces the object */
+        if (r == 0)
+            forget(node);
+        return r;
+    }
+    int r = whiteout ? ovl_whiteout_make(ctx, node) : 0;
+    if (r < 0)
+        return r;
+    r = ctx->ops->unlink(node->real);
+    if (r < 0 && whiteout)
+        ovl_whiteout_remove(ctx, node);
+    if (r == 0)
+        forget(node);
+    return r;
+}
+
+static int unlink_locked(struct ovl_ctx *ctx, struct ovl_node *node, bool whiteout)
+{
+    int r = ovl_refresh(ctx, node);
+    if (r < 0)
+        return r;
+    if (!node->exists)
+        return -ENOENT;
+    if (S_ISDIR(node->st.st_mode))
+        return -EISDIR;
+    if (whiteout && !ovl_stack_has(&node->in, 0))
+        return -ESTALE;
+    return node->top == 0 ? remove_upper(ctx, node, whiteout) : ovl_whiteout_make(ctx, node);
+}
+
+static int unlink_once(struct ovl_ctx *ctx, struct ovl_node *node)
+{
+    int r = ovl_may_change_parent(ctx, node);
+    int lower = r < 0 ? r : ovl_lower_has(ctx, node);
+    if (lower < 0)
+        return lower;
+    r = lower ? ovl_copy_up_parents(ctx, node) : 0;
+    if (r < 0)
+        return r;
+    const char *parent = ovl_parent_path(ctx, node);
+    struct ovl_held held;
+    r = parent ? ovl_lock_dirs(node->ovl, parent, NULL, &held) : -ENOMEM;
+    if (r == 0) {
+        r = unlink_locked(ctx, node, lower);
+        ovl_unlock(&held);
+    }
+    return r;
+}
+
+int ovl_unlink(struct ovl_ctx *ctx, struct ovl_node *node)
+{
+    int r = ovl_check_last(node, -EISDIR, -EISDIR, -EISDIR);
+    if (r < 0)
+        return r;
+    if (!node->ovl->has_upper)
+        return -EROFS;
+    if (!node->exists)
+        return -ENOENT;
+    if (S_ISDIR(node->st.st_mode))
+        return -EISDIR;
+    size_t mark = ctx->used;
+    r = -ESTALE;
+    for (int i = 0; r == -ESTALE && i < TRIES; i++) {
+        r = i ? ovl_refresh(ctx, node) : 0;
+        if (r == 0)
+            r = unlink_once(ctx, node);
+        ovl_ctx_reset(ctx, mark);
+    }
+    return r;
+}
+
+/* ---- directories ---------------------------------------------------------------------------------- */
+
+static int check_empty(struct ovl_ctx *ctx, const struct ovl_node *node)
+{
+    struct ovl_listing listing;
+    int r = ovl_list(ctx, node, &listing);
+    if (r < 0)
+        return r;
+    r = listing.count > 2 ? -ENOTEMPTY : 0;
+    ovl_listing_free(&listing);
+    return r;
+}
+
+/* The upper has the directory, empty but for markers.  Where no whiteout hides it beside, its own marks
+ * must not go before itself: it is moved away whole. */
+static int remove_upper_dir(struct ovl_ctx *ctx, struct ovl_node *node, bool whiteout)
+{
+    if (whiteout && ovl_whiteout_takes_name(node))
+        return ovl_whiteout_make(ctx, node);
+    int r = whiteout ? ovl_whiteout_make(ctx, node) : 0;
+    if (r < 0)
+        return r;
+    r = ctx->ops->rmdir(node->real);
+    if (r == -ENOTEMPTY || r == -EEXIST) {
+        r = ovl_markers_clear(ctx, node->real);
+        if (r == 0)
+            r = ctx->ops->rmdir(node->real);
+    }
+    return r;
+}
+
+static int rmdir_locked(struct ovl_ctx *ctx, struct ovl_node *node, bool whiteout)
+{
+    int r = ovl_refresh(ctx, node);
+    if (r < 0)
+        return r;
+    if (!node->exists)
+        return -ENOENT;
+    if (!S_ISDIR(node->st.st_mode))
+        return -ENOTDIR;
+    r = check_empty(ctx, node);
+    if (r < 0)
+        return r;
+    if (whiteout && !ovl_stack_has(&node->in, 0))
+        return -ESTALE;
+    return node->top == 0 && node->ovl->has_upper ? remove_upper_dir(ctx, node, whiteout) : ovl_whiteout_make(ctx, node);
+}
+
+static int rmdir_once(struct ovl_ctx *ctx, struct ovl_node *node)
+{
+    int r = ovl_may_change_parent(ctx, node);
+    if (r == 0)
+        r = check_empty(ctx, node);
+    int lower = r < 0 ? r : ovl_lower_has(ctx, node);
+    if (lower < 0)
+        return lower;
+    r = lower ? ovl_copy_up_parents(ctx, node) : 0;
+    if (r < 0)
+        return r;
+    const char *parent = ovl_parent_path(ctx, node);
+    struct ovl_held held;
+    r = parent ? ovl_lock_dirs(node->ovl, parent, node->path, &held) : -ENOMEM;
+    if (r == 0) {
+        r = rmdir_locked(ctx, node, lower);
+        ovl_unlock(&held);
+    }
+    return r;
+}
+
+int ovl_rmdir(struct ovl_ctx *ctx, struct ovl_node *node)
+{
+    int r = ovl_check_last(node, -EINVAL, -ENOTEMPTY, -EBUSY);
+    if (r < 0)
+        return r;
+    if (!node->ovl->has_upper)
+        return -EROFS;
+    if (!node->exists)
+        return -ENOENT;
+    if (!S_ISDIR(node->st.st_mode))
+        return -ENOTDIR;
+    size_t mark = ctx->used;
+    r = -ESTALE;
+    for (int i = 0; r == -ESTALE && i < TRIES; i++) {
+        r = i ? ovl_refresh(ctx, node) : 0;
+        if (r == 0)
+            r = rmdir_once(ctx, node);
+        ovl_ctx_reset(ctx, mark);
+    }
+    return r;
+}

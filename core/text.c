@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What core needs of libc's string.h, and numbers as text.
+ *
+ * Core calls no libc function, because these may be interposed by other libraries or not be ready yet.
+ * Everything here is pure: it reads and writes only what it is given.
+ */
+#include "types.h"
+
+size_t ovl_strlen(const char *s)
+{
+    size_t n = 0;
+    while (s[n])
+        n++;
+    return n;
+}
+
+int ovl_strcmp(const char *a, const char *b)
+{
+    while (*a && *a == *b) {
+        a++;
+        b++;
+    }
+    return (unsigned char)*a - (unsigned char)*b;
+}
+
+bool ovl_streq(const char *a, const char *b)
+{
+    return ovl_strcmp(a, b) == 0;
+}
+
+const char *ovl_strchr(const char *s, char c)
+{
+    while (*s != c)
+        if (!*s++)
+            return NULL;
+    return s;
+}
+
+const char *ovl_strrchr(const char *s, char c)
+{
+    const char *found = NULL;
+    do
+        if (*s == c)
+            found = s;
+    while (*s++);
+    return found;
+}
+
+bool ovl_has_prefix(const char *s, const char *prefix)
+{
+    while (*prefix)
+        if (*s++ != *prefix++)
+            return false;
+    return true;
+}
+
+ssize_t ovl_append(char *buf, size_t n, size_t length, const char *more)
+{
+    size_t extra = ovl_strlen(more);
+    if (length >= n || extra >= n - length)
+        return -ENAMETOOLONG;
+    memcpy(buf + length, more, extra + 1);
+    return (ssize_t)(length + extra);
+}
+
+char *ovl_decimal(char *buf, uint64_t v)
+{
+    char reversed[24];
+    size_t n = 0;
+    do
+        reversed[n++] = (char)('0' + v % 10);
+    while (v /= 10);
+    for (size_t i = 0; i < n; i++)
+        buf[i] = reversed[n - 1 - i];
+    buf[n] = '\0';
+    return buf;
+}
+
+uint64_t ovl_parse_decimal(const char **s)
+{
+    uint64_t v = 0;
+    for (; **s >= '0' && **s <= '9'; (*s)++) {
+        uint64_t digit = (uint64_t)(**s - '0');
+        v = v > (UINT64_MAX - digit) / 10 ? UINT64_MAX : v * 10 + digit;
+    }
+    return v;
+}
+
+bool ovl_is_below(const char *path, const char *dir, size_t dir_length)
+{
+    for (size_t i = 0; i < dir_length; i++)
+        if (path[i] != dir[i])
+            return false;
+    return path[dir_length] == '/' || path[dir_length] == '\0';
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What libc's string.h would give, for code that must not call libc.
+ */
+#ifndef OVL_TEXT_H
+#define OVL_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+size_t ovl_strlen(const char *s);
+bool ovl_streq(const char *a, const char *b);
+int ovl_strcmp(const char *a, const char *b);
+const char *ovl_strchr(const char *s, char c);  /* NULL if not found */
+const char *ovl_strrchr(const char *s, char c); /* NULL if not found */
+bool ovl_has_prefix(const char *s, const char *prefix);
+/* Append to the string in buf of n bytes: the new length, or -ENAMETOOLONG with buf as it was. */
+ssize_t ovl_append(char *buf, size_t n, size_t length, const char *more);
+/* Decimal text of v in buf (at least 24 bytes); returns buf. */
+char *ovl_decimal(char *buf, uint64_t v);
+/* Read decimal digits at *s and move it behind them; 0 where there are none. */
+uint64_t ovl_parse_decimal(const char **s);
+/* Whether `path` is `dir` or lies below it (both without trailing slash, "" is the root). */
+bool ovl_is_below(const char *path, const char *dir, size_t dir_length);
+
+#endif

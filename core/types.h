@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What core's files share: the overlay's own structures and the functions between files, under
+ * a heading for the file that has them.  Nothing here is for users of the library (ovl.h is).
+ */
+#ifndef OVL_TYPES_H
+#define OVL_TYPES_H
+
+#include "ovl.h"
+#include "sys.h"
+#include "text.h"
+
+#include <errno.h>
+#include <string.h> /* memcpy memset memmove memcmp: the compiler's own; nothing else of it */
+
+/* A layer's directory. `path` has no trailing slash, so that the root is "" and joining is one rule. */
+struct ovl_layer {
+    const char *path;
+    size_t length;
+    dev_t dev;
+};
+
+enum ovl_whiteout_form { OVL_WHITEOUT_OCI, OVL_WHITEOUT_KERNEL };
+
+/* One overlay. Immutable after the space is made, but for `shared`. */
+struct ovl {
+    unsigned number; /* its place in the space */
+    const char *name;
+    const char *mount; /* like a layer's path: "" is the root */
+    size_t mount_length;
+    struct ovl_layer *layer; /* 0 is the upper if has_upper */
+    unsigned layers;
+    unsigned roots; /* how many of them merge at the mount: up to the first whose root is opaque */
+    bool has_upper;
+    const char *work; /* NULL: none */
+    size_t work_length;
+    enum ovl_whiteout_form whiteout;
+    bool sorted;    /* readdir=sorted */
+    bool is_volatile;
+    bool one_dev;   /* all layers on one file system */
+    dev_t dir_dev;  /* what directories report as st_dev */
+    enum ovl_static static_policy;
+    const char **static_allow;
+    unsigned static_allows;
+    const char **exclude; /* absolute merged paths */
+    unsigned excludes;
+    struct ovl_shared *shared; /* lock.c: mapped on first use; read and set atomically */
+};
+
+/* A part of the name space: an overlay's mount, or (ovl NULL) a path below a mount that passes
+ * through to the real file system: an exclude, a layer, a work directory. */
+struct ovl_region {
+    const char *path;
+    size_t length;
+    struct ovl *ovl;
+};
+
+struct ovl_space {
+    struct ovl *ovl; /* longest mount first */
+    unsigned ovls;
+    struct ovl_region *region; /* longest path first */
+    unsigned regions;
+    const char *conf;
+    const char *record;
+    void *memory; /* all of the above, one mapping */
+    size_t size;
+};
+
+/* ---- stack operations -------------------------------------------------------------------------- */
+static inline bool ovl_stack_has(const struct ovl_stack *s, unsigned i)
+{
+    return (s->bits[i / 64] >> (i % 64)) & 1;
+}
+static inline void ovl_stack_add(struct ovl_stack *s, unsigned i)
+{
+    s->bits[i / 64] |= (uint64_t)1 << (i % 64);
+}
+/* The first layer at or after i that takes part, or `layers` if there is none. */
+static inline unsigned ovl_stack_next(const struct ovl_stack *s, unsigned i, unsigned layers)
+{
+    while (i < layers) {
+        uint64_t word = s->bits[i / 64] >> (i % 64);
+        if (word)
+            return i + (unsigned)__builtin_ctzll(word);
+        i = (i / 64 + 1) * 64;
+    }
+    return layers;
+}
+static inline bool ovl_has_lower(const struct ovl *o, const struct ovl_stack *s)
+{
+    return ovl_stack_next(s, o->has_upper ? 1 : 0, o->layers) < o->layers;
+}
+static inline unsigned ovl_lowest(const struct ovl *o, const struct ovl_stack *s)
+{
+    unsigned last = o->layers;
+    for (unsigned i = ovl_stack_next(s, 0, o->layers); i < o->layers; i = ovl_stack_next(s, i + 1, o->layers))
+        last = i;
+    return last;
+}
+
+/* ---- ctx.c ----------------------------------------------------------------------------------- */
+/* Once per process, before the first context. */
+void ovl_ctx_init(void);
+/* Close the descriptors of overlong paths beyond the first `keep`. */
+void ovl_ctx_close(struct ovl_ctx *ctx, int keep);
+
+/* ---- path.c ---------------------------------------------------------------------------------- */
+/* The part of a merged path below its overlay's mount: "" or "/a/b". */
+static inline const char *ovl_relative(const struct ovl *o, const char *merged)
+{
+    const char *rel = merged + o->mount_length;
+    return rel[0] == '/' && !rel[1] ? rel + 1 : rel;
+}
+/* The layer path of rel ("" or "/a/b") in `root`, made short enough for one system call (through a
+ * directory descriptor held by ctx if need be).  out has OVL_REAL_MAX bytes. */
+int ovl_real_path(struct ovl_ctx *ctx, const char *root, const char *rel, char *out);
+/* The same for a sibling: rel's last component replaced by prefix + itself (a whiteout's name). */
+int ovl_real_sibling(struct ovl_ctx *ctx, const char *root, const char *rel, const char *prefix, char *out);
+/* The same for a name below rel. */
+int ovl_real_child(struct ovl_ctx *ctx, const char *root, const char *rel, const char *name, char *out);
+/* The region that holds a normalised path: the longest one, or NULL for outside. (space.c) */
+const struct ovl_region *ovl_region_of(const struct ovl_space *space, const char *path);
+/* The region whose root is exactly this path, or NULL. */
+const struct ovl_region *ovl_region_at(const struct ovl_space *space, const char *path, size_t length);
+
+/* ---- whiteout.c -------------------------------------------------------------------------------- */
+#define OVL_WH_PREFIX ".wh."
+#define OVL_WH_PREFIX_LENGTH 4
+#define OVL_WH_OPAQUE ".wh..wh..opq"
+/* Whether an object found in a layer is itself a whiteout: a 0/0 device, or a zero-size file with
+ * the whiteout xattr in a directory marked opaque=x. */
+bool ovl_is_whiteout(struct ovl_ctx *ctx, const char *real, const struct stat *st);
+/* Whether layer `root` has a .wh. file for the name at rel: 1, 0, or an error. */
+int ovl_has_whiteout(struct ovl_ctx *ctx, const char *root, const char *rel);
+/* Whether the directory `real` hides what lies below it in further layers: 1, 0, or an error. */
+int ovl_is_opaque(struct ovl_ctx *ctx, const char *real);
+/* Whether it is marked opaque=x: zero-size files in it may be whiteouts. */
+bool ovl_may_hold_xattr_whiteouts(const char *real);
+/* Hide the node's name, of which the upper has nothing visible or (replacing) the object itself, from
+ * the layers below; the parent directory is in the upper and locked. In the form that the overlay
+ * writes; `.wh.` form leaves an upper object in place, the other forms take its place. */
+int ovl_whiteout_make(struct ovl_ctx *ctx, const struct ovl_node *node);
+/* Remove the .wh. file for the node's name from the upper, if there is one. */
+int ovl_whiteout_remove(struct ovl_ctx *ctx, const struct ovl_node *node);
+/* Whether the overlay would hide the node's name by an object of that very name. */
+bool ovl_whiteout_takes_name(const struct ovl_node *node);
+/* Whether the upper has a whiteout under the node's very name (a device or an xattr form). */
+int ovl_whiteout_at_name(struct ovl_ctx *ctx, const struct ovl_node *node);
+/* Mark the upper directory `real` as opaque, or take away every mark in it. */
+int ovl_opaque_set(struct ovl_ctx *ctx, const struct ovl *o, const char *real);
+int ovl_markers_clear(struct ovl_ctx *ctx, const char *real);
+
+/* ---- lookup.c ---------------------------------------------------------------------------------- */
+/* Look up the last component of node->path, whose parent directory node->in is: fills exists,
+ * top, st, real, dirs.  An absent name is no error. */
+int ovl_lookup(struct ovl_ctx *ctx, struct ovl_node *node);
+/* Whether a lower layer has the name at node->path (so that removing it needs a whiteout): 1 or 0. */
+int ovl_lower_has(struct ovl_ctx *ctx, const struct ovl_node *node);
+/* Put node at a merged directory path that has no symbolic links (finds overlay and stack).
+ * path may be node->path itself. -ENOENT or -ENOTDIR when it is no such directory (any more). */
+int ovl_locate(struct ovl_ctx *ctx, struct ovl_node *node, const char *path);
+/* Look at an inside node again, from the mount down: what it says may be old. */
+int ovl_refresh(struct ovl_ctx *ctx, struct ovl_node *node);
+/* Add a component to node->path: -ENAMETOOLONG. */
+int ovl_node_append(struct ovl_node *node, const char *name, size_t n);
+/* Cut node->path back to its parent directory. */
+void ovl_node_parent(struct ovl_node *node);
+/* Whether the node is its overlay's mount itself. */
+static inline bool ovl_is_mount(const struct ovl_node *node)
+{
+    return node->length <= (node->ovl->mount_length ? node->ovl->mount_length : 1);
+}
+/* The stack of an overlay's mount directory. */
+void ovl_root_stack(const struct ovl *o, struct ovl_stack *s);
+
+/* ---- lock.c ------------------------------------------------------------------------------------ */
+/* The overlay's change lock.  All signals are blocked while it is held. */
+struct ovl_held {
+    struct ovl_shared *shared;
+    uint64_t owner;
+    uint64_t signals;  /* the caller's mask */
+    int bucket[2];     /* -1: none; equal ones are held once */
+    int reader;        /* slot, or -1 when the tree is held as a whole */
+};
+/* Hold the directories at merged paths a and b (NULL: only a): names in them change.  Other
+ * directories can be changed meanwhile. -EACCES when the work directory can't be used. */
+int ovl_lock_dirs(struct ovl *o, const char *a, const char *b, struct ovl_held *held);
+/* Hold the whole tree: a directory moves or goes. */
+int ovl_lock_tree(struct ovl *o, struct ovl_held *held);
+void ovl_unlock(struct ovl_held *held);
+/* The mapping that processes share, attached if need be; NULL where it can't be. */
+struct ovl_shared *ovl_shared(struct ovl *o);
+/* The filter before the identity map: a number that may have an origin. */
+bool ovl_shared_may_have(const struct ovl_shared *shared, uint64_t ino);
+void ovl_shared_note(struct ovl_shared *shared, uint64_t ino);
+/* A number that only grows: how often directories were renamed in this overlay. */
+uint64_t ovl_shared_renames(const struct ovl_shared *shared);
+void ovl_shared_renamed(struct ovl_shared *shared);
+
+/* ---- work.c ------------------------------------------------------------------------------------ */
+/* A fresh path in the work directory for something half-made. out has OVL_REAL_MAX bytes. */
+int ovl_work_name(const struct ovl *o, char *out);
+/* The number of this process's pid name space. */
+uint64_t ovl_pid_space(void);
+/* Remove what lies at a path in the work directory, a tree too. Best effort. */
+void ovl_work_discard(struct ovl_ctx *ctx, const char *path);
+
+/* ---- identity.c ------------------------------------------------------------------------------- */
+/* Record that upper object `copy` (as fstat answers) has the identity of `origin`. */
+int ovl_identity_record(struct ovl *o, int fd, const char *path, const struct stat *copy, const struct stat *origin);
+/* Forget it: its last name is gone. */
+void ovl_identity_forget(struct ovl *o, const struct stat *copy);
+/* The number that a directory shows: (dev, ino) is its lowest layer's. */
+uint64_t ovl_identity_dir_ino(const struct ovl *o, dev_t dev, uint64_t ino);
+
+/* ---- xattr.c ----------------------------------------------------------------------------------- */
+/* Copy the extended attributes of one object to another; those that can't be set are dropped with
+ * a log line (CONTRACT 3.3); `keep_caps` is false where the owner was not kept.  */
+int ovl_copy_xattrs(struct ovl_ctx *ctx, const char *from, const char *to, bool keep_caps);
+
+/* ---- copy_up.c --------------------------------------------------------------------------------- */
+/* Make the node's parent directory exist in the upper, with its own metadata and times kept. */
+int ovl_copy_up_parents(struct ovl_ctx *ctx, struct ovl_node *node);
+/* The path of the node's place in the upper (the object need not be there). */
+int ovl_upper_path(struct ovl_ctx *ctx, const struct ovl_node *node, char *out);
+/* Times of the node's parent directory in the upper, kept over a change that is none of the program's. */
+struct ovl_times {
+    struct timespec ts[2];
+    bool known;
+};
+void ovl_times_save(struct ovl_ctx *ctx, const struct ovl_node *node, struct ovl_times *times);
+void ovl_times_restore(struct ovl_ctx *ctx, const struct ovl_node *node, const struct ovl_times *times);
+
+/* ---- create.c ---------------------------------------------------------------------------------- */
+/* Make a regular file for open(2) with O_CREAT: a descriptor, -EEXIST, or -ESTALE (look again). */
+int ovl_create_file(struct ovl_ctx *ctx, struct ovl_node *node, int flags, mode_t mode);
+/* Open a layer path without following a symbolic link anywhere in it. */
+int ovl_open_exact(struct ovl_ctx *ctx, const char *real, int flags, mode_t mode);
+/* The merged path of the node's parent directory, in ctx's memory; NULL when that is used up. */
+const char *ovl_parent_path(struct ovl_ctx *ctx, const struct ovl_node *node);
+/* What the kernel refuses for a last component that is no name: `dot`, `dotdot` for those, `root` for a mount. */
+static inline int ovl_check_last(const struct ovl_node *node, int dot, int dotdot, int root)
+{
+    if (node->last == OVL_LAST_DOT)
+        return dot;
+    if (node->last == OVL_LAST_DOTDOT)
+        return dotdot;
+    return node->last == OVL_LAST_ROOT || ovl_is_mount(node) ? root : 0;
+}
+
+/* ---- permission.c ------------------------------------------------------------------------------ */
+/* Whether the caller may act on an object as if it were copied up (CONTRACT 3.9). want: R_OK|W_OK|X_OK. */
+int ovl_may(struct ovl_ctx *ctx, const struct ovl *o, unsigned layer, const char *real, const struct stat *st, int want,
+            bool effective);
+/* Whether the caller may add or remove names in the parent directory of node. */
+int ovl_may_change_parent(struct ovl_ctx *ctx, const struct ovl_node *node);
+
+/* ---- config files ------------------------------------------------------------------------------ */
+/* See config.h. */
+
+#endif

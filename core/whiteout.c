@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Whiteouts and opaque directories: reading every form, writing the one that is configured.
+ *
+ * Read are .wh.NAME files (OCI image specification, layer.md), 0/0 character devices and xattr
+ * whiteouts (overlayfs.rst), and both kinds of opaque mark.  What must hold: a mark never
+ * shows, and one that we can't read for lack of CAP_SYS_ADMIN (trusted.) is as if it were not there.
+ */
+#include "types.h"
+
+#define XATTR_OPAQUE "overlay.opaque"
+#define XATTR_WHITEOUT "overlay.whiteout"
+#define WHITEOUT_MODE 0600 /* bits that no sensible umask takes away: the same upper whoever writes it */
+
+static const char *const name_space[] = {"user.", "trusted."};
+
+static char xattr_first(const char *real, const char *space, const char *name, bool *there)
+{
+    char full[64];
+    char value[2] = {0, 0};
+    ssize_t n = ovl_append(full, sizeof full, 0, space);
+    ovl_append(full, sizeof full, (size_t)n, name);
+    n = ovl_sys_lgetxattr(real, full, value, sizeof value);
+    *there = n >= 0 || n == -ERANGE;
+    return value[0];
+}
+
+static char opaque_mark(const char *real)
+{
+    for (size_t i = 0; i < sizeof name_space / sizeof *name_space; i++) {
+        bool there;
+        char mark = xattr_first(real, name_space[i], XATTR_OPAQUE, &there);
+        if (mark)
+            return mark;
+    }
+    return 0;
+}
+
+static bool has_whiteout_xattr(const char *real)
+{
+    for (size_t i = 0; i < sizeof name_space / sizeof *name_space; i++) {
+        bool there;
+        xattr_first(real, name_space[i], XATTR_WHITEOUT, &there);
+        if (there)
+            return true;
+    }
+    return false;
+}
+
+static bool is_device(const struct stat *st)
+{
+    return S_ISCHR(st->st_mode) && st->st_rdev == 0;
+}
+
+bool ovl_is_whiteout(struct ovl_ctx *ctx, const char *real, const struct stat *st)
+{
+    if (is_device(st))
+        return true;
+    if (!S_ISREG(st->st_mode) || st->st_size != 0 || !has_whiteout_xattr(real))
+        return false;
+    size_t mark = ctx->used;
+    size_t dir_length = (size_t)(ovl_strrchr(real, '/') - real);
+    char *dir = ovl_ctx_alloc(ctx, dir_length + 1);
+    if (!dir)
+        return false;
+    memcpy(dir, real, dir_length);
+    dir[dir_length] = '\0';
+    bool marked = opaque_mark(dir_length ? dir : "/") == 'x';
+    ovl_ctx_reset(ctx, mark);
+    return marked;
+}
+
+/* 1 if path is a regular file, 0 if it is not there or something else. */
+static int is_marker_file(const char *path)
+{
+    struct stat st;
+    int r = ovl_sys_lstat(path, &st);
+    if (r == -ENOENT || r == -ENOTDIR || r == -ENAMETOOLONG)
+        return 0;
+    return r < 0 ? r : S_ISREG(st.st_mode);
+}
+
+int ovl_has_whiteout(struct ovl_ctx *ctx, const char *root, const char *rel)
+{
+    if (ovl_strlen(ovl_strrchr(rel, '/') + 1) + OVL_WH_PREFIX_LENGTH > OVL_NAME_MAX)
+        return 0;
+    size_t mark = ctx->used;
+    int fds = ctx->fds;
+    char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    if (!path)
+        return -ENOMEM;
+    int r = ovl_real_sibling(ctx, root, rel, OVL_WH_PREFIX, path);
+    if (r == 0)
+        r = is_marker_file(path);
+    ovl_ctx_close(ctx, fds);
+    ovl_ctx_reset(ctx, mark);
+    return r;
+}
+
+int ovl_is_opaque(struct ovl_ctx *ctx, const char *real)
+{
+    if (opaque_mark(real) == 'y')
+        return 1;
+    size_t mark = ctx->used;
+    char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    if (!path)
+        return -ENOMEM;
+    ssize_t n = ovl_append(path, OVL_REAL_MAX, 0, real);
+    if (n >= 0)
+        n = ovl_append(path, OVL_REAL_MAX, (size_t)n, "/" OVL_WH_OPAQUE);
+    int r = n < 0 ? 0 : is_marker_file(path);
+    ovl_ctx_reset(ctx, mark);
+    return r;
+}
+
+bool ovl_may_hold_xattr_whiteouts(const char *real)
+{
+    return opaque_mark(real) == 'x';
+}
+
+bool ovl_is_private_xattr(const char *name)
+{
+    return ovl_has_prefix(name, "user.overlay.") || ovl_has_prefix(name, "trusted.overlay.");
+}
+
+/* ---- writing -------------------------------------------------------------------------------- */
+
+static bool is_too_long(const struct ovl_node *node)
+{
+    return node->length - node->name + OVL_WH_PREFIX_LENGTH > OVL_NAME_MAX;
+}
+
+bool ovl_whiteout_takes_name(const struct ovl_node *node)
+{
+    return node->ovl->whiteout == OVL_WHITEOUT_KERNEL || is_too_long(node);
+}
+
+/* The xattr form is made aside and moved to its place, so that it is never seen as an empty file. */
+static int make_xattr_form(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside)
+{
+    int r = ovl_sys_mknod(aside, S_IFREG | WHITEOUT_MODE, 0);
+    if (r == 0)
+        r = ovl_sys_lsetxattr(aside, "user." XATTR_WHITEOUT, "y", 1, 0);
+    if (r == 0) {
+        char *dir = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+        if (!dir)
+            return -ENOMEM;
+        r = ovl_upper_path(ctx, node, dir);
+        if (r == 0)
+            *(char *)(uintptr_t)ovl_strrchr(dir, '/') = '\0';
+        if (r == 0 && opaque_mark(dir) != 'x')
+            r = ovl_sys_lsetxattr(dir, "user." XATTR_OPAQUE, "x", 1, 0);
+    }
+    return r == -EOPNOTSUPP ? -ENAMETOOLONG : r;
+}
+
+static int make_at_name(struct ovl_ctx *ctx, const struct ovl_node *node, char *aside, char *place)
+{
+    int r = ovl_work_name(node->ovl, aside);
+    if (r == 0)
+        r = ovl_upper_path(ctx, node, place);
+    if (r < 0)
+        return r;
+    r = is_too_long(node) && node->ovl->whiteout == OVL_WHITEOUT_OCI ? make_xattr_form(ctx, node, aside)
+                                                                       : ovl_sys_mknod(aside, S_IFCHR, 0);
+    if (r == 0) {
+        struct stat st;
+        bool replaces_dir = ovl_sys_lstat(place, &st) == 0 && S_ISDIR(st.st_mode);
+        r = ctx->ops->rename(aside, place, replaces_dir ? 2u /* RENAME_EXCHANGE */ : 0);
+    }
+    ovl_work_discard(ctx, aside);
+    return r;
+}
+
+int ovl_whiteout_make(struct ovl_ctx *ctx, const struct ovl_node *node)
+{
+    size_t mark = ctx->used;
+    char *a = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    char *b = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    int r = a && b ? 0 : -ENOMEM;
+    if (r == 0 && ovl_whiteout_takes_name(node)) {
+        r = make_at_name(ctx, node, a, b);
+    } else if (r == 0) {
+        r = ovl_real_sibling(ctx, node->ovl->layer[0].path, ovl_relative(node->ovl, node->path), OVL_WH_PREFIX, a);
+        if (r == 0)
+            r = ovl_sys_mknod(a, S_IFREG | WHITEOUT_MODE, 0);
+        if (r == -EEXIST)
+            r = is_marker_file(a) == 1 ? 0 : -EEXIST;
+    }
+    ovl_ctx_reset(ctx, mark);
+    return r;
+}
+
+int ovl_whiteout_remove(struct ovl_ctx *ctx, const struct ovl_node *node)
+{
+    if (is_too_long(node))
+        return 0;
+    size_t mark = ctx->used;
+    char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    if (!path)
+        return -ENOMEM;
+    int r = ovl_real_sibling(ctx, node->ovl->layer[0].path, ovl_relative(node->ovl, node->path), OVL_WH_PREFIX, path);
+    if (r == 0 && is_marker_file(path) == 1)
+        r = ovl_sys_unlink(path);
+    ovl_ctx_reset(ctx, mark);
+    return r;
+}
+
+int ovl_whiteout_at_name(struct ovl_ctx *ctx, const struct ovl_node *node)
+{
+    struct stat st;
+    size_t mark = ctx->used;
+    char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    if (!path)
+        return -ENOMEM;
+    int r = ovl_upper_path(ctx, node, path);
+    if (r == 0)
+        r = ovl_sys_lstat(path, &st);
+    if (r == 0)
+        r = ovl_is_whiteout(ctx, path, &st);
+    ovl_ctx_reset(ctx, mark);
+    return r == -ENOENT ? 0 : r;
+}
+
+int ovl_opaque_set(struct ovl_ctx *ctx, const struct ovl *o, const char *real)
+{
+    if (o->whiteout == OVL_WHITEOUT_KERNEL) {
+        /* Mounted by root, overlayfs reads trusted.; mounted with userxattr, user. */
+        int trusted = ovl_sys_lsetxattr(real, "trusted." XATTR_OPAQUE, "y", 1, 0);
+        int user = ovl_sys_lsetxattr(real, "user." XATTR_OPAQUE, "y", 1, 0);
+        return trusted < 0 ? user : 0;
+    }
+    size_t mark = ctx->used;
+    char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    if (!path)
+        return -ENOMEM;
+    ssize_t n = ovl_append(path, OVL_REAL_MAX, 0, real);
+    if (n >= 0)
+        n = ovl_append(path, OVL_REAL_MAX, (size_t)n, "/" OVL_WH_OPAQUE);
+    int r = n < 0 ? (int)n : ovl_sys_mknod(path, S_IFREG | WHITEOUT_MODE, 0);
+    ovl_ctx_reset(ctx, mark);
+    return r == -EEXIST ? 0 : r;
+}
+
+/* Remove one name of a directory that shows nothing: a whiteout in some form. */
+static int clear_name(struct ovl_ctx *ctx, const char *real, const char *name)
+{
+    size_t mark = ctx->used;
+    char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    if (!path)
+        return -ENOMEM;
+    ssize_t n = ovl_append(path, OVL_REAL_MAX, 0, real);
+    if (n >= 0)
+        n = ovl_append(path, OVL_REAL_MAX, (size_t)n, "/");
+    if (n >= 0)
+        n = ovl_append(path, OVL_REAL_MAX, (size_t)n, name);
+    int r = n < 0 ? (int)n : 0;
+    struct stat st;
+    if (r == 0)
+        r = ovl_sys_lstat(path, &st);
+    if (r == 0 && !ovl_has_prefix(name, OVL_WH_PREFIX) && !ovl_is_whiteout(ctx, path, &st))
+        r = -ENOTEMPTY;
+    if (r == 0)
+        r = S_ISDIR(st.st_mode) ? -ENOTEMPTY : ovl_sys_unlink(path);
+    ovl_ctx_reset(ctx, mark);
+    return r;
+}
+
+int ovl_markers_clear(struct ovl_ctx *ctx, const char *real)
+{
+    enum { SIZE = 4096 };
+    size_t mark = ctx->used;
+    char *buf = ovl_ctx_alloc(ctx, SIZE);
+    if (!buf)
+        return -ENOMEM;
+    int fd = ovl_sys_open(AT_FDCWD, real, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    int r = fd < 0 ? fd : 0;
+    ssize_t n = 0;
+    while (r == 0 && (n = ovl_sys_getdents(fd, buf, SIZE)) > 0) {
+        for (ssize_t at = 0; at < n && r == 0;) {
+            const struct ovl_dirent *d = (const struct ovl_dirent *)(void *)(buf + at);
+            if (!ovl_streq(d->d_name, ".") && !ovl_streq(d->d_name, ".."))
+                r = clear_name(ctx, real, d->d_name);
+            at += d->d_reclen;
+        }
+    }
+    if (r == 0 && n < 0)
+        r = (int)n;
+    if (fd >= 0)
+        ovl_sys_close(fd);
+    ovl_ctx_reset(ctx, mark);
+    return r;
+}

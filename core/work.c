@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The work directory: names for what is half-made, and clearing what killed processes left there.
+ *
+ * A name tells its maker (pid name space and thread id), so that the next run removes exactly what has
+ * no living maker.  What must hold: nothing in the work directory is ever the only copy of
+ * something that a program has written.
+ */
+#include "types.h"
+
+#define WORK_DIR "/work/"
+#define DEPTH_MAX 64
+
+uint64_t ovl_pid_space(void)
+{
+    struct stat st;
+    return ovl_sys_stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
+}
+
+/* PIDSPACE-TID-TIME-COUNT */
+int ovl_work_name(const struct ovl *o, char *out)
+{
+    static uint32_t counter;
+    static uint64_t pid_space;
+    uint64_t space = __atomic_load_n(&pid_space, __ATOMIC_RELAXED);
+    if (!space) {
+        space = ovl_pid_space();
+        __atomic_store_n(&pid_space, space, __ATOMIC_RELAXED);
+    }
+    struct timespec now = {0, 0};
+    ovl_sys_clock_gettime(CLOCK_MONOTONIC, &now);
+    const uint64_t part[] = {space, (uint64_t)ovl_sys_gettid(), (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec,
+                             __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED)};
+    char number[24];
+    ssize_t n = ovl_append(out, OVL_REAL_MAX, 0, o->work);
+    if (n >= 0)
+        n = ovl_append(out, OVL_REAL_MAX, (size_t)n, WORK_DIR);
+    for (size_t i = 0; i < sizeof part / sizeof *part && n >= 0; i++) {
+        if (i)
+            n = ovl_append(out, OVL_REAL_MAX, (size_t)n, "-");
+        if (n >= 0)
+            n = ovl_append(out, OVL_REAL_MAX, (size_t)n, ovl_decimal(number, part[i]));
+    }
+    return n < 0 ? (int)n : 0;
+}
+
+/* ---- removing trees ---------------------------------------------------------------------------- */
+
+/* The first entry of a directory but "." and ".."; removing it each time needs no position that
+ * removal could upset.  1 and its path appended to path, 0 when empty. */
+static int first_entry(struct ovl_ctx *ctx, char *path, size_t length)
+{
+    enum { SIZE = 1024 };
+    size_t mark = ctx->used;
+    char *buf = ovl_ctx_alloc(ctx, SIZE);
+    int fd = buf ? ovl_sys_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0) : -ENOMEM;
+    if (fd < 0)
+        return fd;
+    int r = 0;
+    ssize_t n;
+    while (r == 0 && (n = ovl_sys_getdents(fd, buf, SIZE)) > 0) {
+        for (ssize_t at = 0; at < n && r == 0;) {
+            const struct ovl_dirent *d = (const struct ovl_dirent *)(void *)(buf + at);
+            at += d->d_reclen;
+            if (ovl_streq(d->d_name, ".") || ovl_streq(d->d_name, ".."))
+                continue;
+            ssize_t end = ovl_append(path, OVL_REAL_MAX, length, "/");
+            if (end >= 0)
+                end = ovl_append(path, OVL_REAL_MAX, (size_t)end, d->d_name);
+            r = end < 0 ? (int)end : 1;
+        }
+    }
+    ovl_sys_close(fd);
+    ovl_ctx_reset(ctx, mark);
+    return r;
+}
+
+void ovl_work_discard(struct ovl_ctx *ctx, const char *top)
+{
+    size_t mark = ctx->used;
+    char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    ssize_t length = path ? ovl_append(path, OVL_REAL_MAX, 0, top) : -ENOMEM;
+    size_t shortest = length < 0 ? 0 : (size_t)length;
+    /* Down to a leaf, remove it, up again; every pass removes one object, so this ends. */
+    while (length >= (ssize_t)shortest && length > 0) {
+        int r = ctx->ops->unlink(path);
+        if (r == -EISDIR || r == -EPERM) {
+            r = ctx->ops->rmdir(path);
+            if (r == -EACCES || r == -ENOTEMPTY || r == -EEXIST) {
+                ovl_sys_chmod(path, 0700);
+                r = first_entry(ctx, path, (size_t)length);
+                if (r == 1) {
+                    length = (ssize_t)ovl_strlen(path);
+                    continue;
+                }
+            }
+        }
+        if (r < 0 && r != -ENOENT)
+            break;
+        *(char *)(uintptr_t)ovl_strrchr(path, '/') = '\0';
+        length = (ssize_t)ovl_strlen(path);
+    }
+    ovl_ctx_reset(ctx, mark);
+}
+
+/* ---- clearing at the start of a run --------------------------------------------------------------- */
+
+/* Whether the maker named in a work entry is certainly gone. */
+static bool is_left_over(const char *name, uint64_t pid_space)
+{
+    const char *p = name;
+    uint64_t space = ovl_parse_decimal(&p);
+    if (*p++ != '-' || space != pid_space)
+        return false;
+    uint64_t tid = ovl_parse_decimal(&p);
+    return *p == '-' && tid > 0 && tid <= INT32_MAX && ovl_sys_kill((pid_t)tid, 0) == -ESRCH;
+}
+
+static void clean(struct ovl_ctx *ctx, const struct ovl *o)
+{
+    enum { SIZE = 8192 };
+    size_t mark = ctx->used;
+    uint64_t space = ovl_pid_space();
+    char *dir = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    char *buf = ovl_ctx_alloc(ctx, SIZE);
+    ssize_t length = dir && path && buf ? ovl_append(dir, OVL_REAL_MAX, 0, o->work) : -ENOMEM;
+    if (length >= 0)
+        length = ovl_append(dir, OVL_REAL_MAX, (size_t)length, WORK_DIR);
+    int fd = length < 0 ? -1 : ovl_sys_open(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    ssize_t n;
+    while (fd >= 0 && (n = ovl_sys_getdents(fd, buf, SIZE)) > 0) {
+        for (ssize_t at = 0; at < n;) {
+            const struct ovl_dirent *d = (const struct ovl_dirent *)(void *)(buf + at);
+            at += d->d_reclen;
+            if (!is_left_over(d->d_name, space))
+                continue;
+            memcpy(path, dir, (size_t)length);
+            if (ovl_append(path, OVL_REAL_MAX, (size_t)length, d->d_name) >= 0)
+                ovl_work_discard(ctx, path);
+        }
+    }
+    if (fd >= 0)
+        ovl_sys_close(fd);
+    ovl_ctx_reset(ctx, mark);
+}
+
+void ovl_space_clean(struct ovl_ctx *ctx)
+{
+    for (unsigned i = 0; i < ctx->space->ovls; i++)
+        if (ctx->space->ovl[i].work)
+            clean(ctx, &ctx->space->ovl[i]);
+}

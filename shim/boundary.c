@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Entering, finding, leaving (boundary.h).
+ *
+ * A path that does not begin below a mount can still lead into an overlay, through a symbolic link or
+ * "..".  One openat2(RESOLVE_NO_SYMLINKS) tells whether there is any link in it; only then is it
+ * walked name by name.  What must hold: a change is never passed on before that is known.
+ */
+#define _GNU_SOURCE
+#include "boundary.h"
+
+#include "cwd.h"
+#include "fds.h"
+#include "init.h"
+#include "next.h"
+#include "sys.h"
+#include "text.h"
+
+#include <string.h>
+
+#define DELETED " (deleted)"
+
+bool shim_begin(struct shim_call *call, const char *function)
+{
+    if (!shim_space() && !shim_start())
+        return false;
+    call->saved_errno = errno;
+    call->function = function;
+    call->node = NULL;
+    if (ovl_ctx_begin(&call->ctx, shim_space(), &shim_next) == 0)
+        return true;
+    /* No memory at all: the call can't be answered, and must not go to the real file system. */
+    call->ctx.size = 0;
+    return true;
+}
+
+static void trace(const struct shim_call *call, long r)
+{
+    const struct ovl_node *node = call->node;
+    char number[24];
+    ovl_log_line(OVL_LOG_DEBUG, call->function, " ", node ? node->path : "-", " ", node ? node->real : "-", " ",
+                 r < 0 ? "-" : "", ovl_decimal(number, r < 0 ? (uint64_t)-r : (uint64_t)r), NULL);
+}
+
+long shim_leave(struct shim_call *call, long r)
+{
+    if (ovl_log_wants(OVL_LOG_DEBUG))
+        trace(call, r);
+    if (call->ctx.memory)
+        ovl_ctx_end(&call->ctx);
+    errno = r < 0 ? (int)-r : call->saved_errno;
+    return r < 0 ? -1 : r;
+}
+
+/* ---- directories ------------------------------------------------------------------------------- */
+
+/* What /proc/self/fd says of fd, into buf of OVL_PATH_MAX bytes: its length or a negative errno. */
+static ssize_t fd_text(int fd, char *buf)
+{
+    char link[48] = "/proc/self/fd/";
+    char number[24];
+    ovl_append(link, sizeof link, strlen(link), ovl_decimal(number, (uint64_t)fd));
+    ssize_t n = ovl_sys_readlink(link, buf, OVL_PATH_MAX - 1);
+    if (n >= 0)
+        buf[n] = '\0';
+    return n;
+}
+
+static bool is_deleted(const char *text)
+{
+    size_t n = strlen(text);
+    size_t suffix = sizeof DELETED - 1;
+    return n > suffix && strcmp(text + n - suffix, DELETED) == 0;
+}
+
+int shim_dir_path(struct shim_call *call, int dirfd, char *buf)
+{
+    if (dirfd == AT_FDCWD)
+        return shim_cwd(call, buf);
+    enum shim_fd_kind kind = dirfd < 0 ? SHIM_FD_UNKNOWN : shim_fds_get(dirfd, buf);
+    if (kind != SHIM_FD_UNKNOWN)
+        return kind == SHIM_FD_INSIDE;
+    size_t mark = call->ctx.used;
+    char *text = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
+    if (!text)
+        return -ENOMEM;
+    ssize_t n = dirfd < 0 ? -EBADF : fd_text(dirfd, text);
+    int r = n == -ENOENT ? -EBADF : n < 0 ? (int)n : 0;
+    if (r == 0 && text[0] != '/')
+        r = -ENOTDIR;
+    if (r == 0) {
+        n = ovl_merged_path(call->ctx.space, text, buf, OVL_PATH_MAX);
+        r = n >= 0 || ovl_space_holds(call->ctx.space, text);
+        if (n < 0)
+            memcpy(buf, text, strlen(text) + 1);
+    }
+    if (r == 1 && is_deleted(text))
+        r = -ENOENT;
+    ovl_ctx_reset(&call->ctx, mark);
+    return r;
+}
+
+/* ---- finding ------------------------------------------------------------------------------------ */
+
+static bool has_dotdot(const char *path)
+{
+    for (const char *p = path; (p = strstr(p, "..")) != NULL; p += 2)
+        if ((p == path || p[-1] == '/') && (p[2] == '/' || !p[2]))
+            return true;
+    return false;
+}
+
+/* Whether the kernel meets no symbolic link on this path (in the last component: only if it is to be
+ * followed).  A missing name is none. */
+static bool has_no_link(int dirfd, const char *path, unsigned flags)
+{
+    struct ovl_open_how how = {.flags = O_PATH | O_CLOEXEC | (flags & OVL_FOLLOW ? 0 : O_NOFOLLOW),
+                               .resolve = OVL_RESOLVE_NO_SYMLINKS};
+    int fd = ovl_sys_openat2(dirfd, path, &how);
+    if (fd >= 0)
+        ovl_sys_close(fd);
+    return fd >= 0 || fd == -ENOENT || fd == -ENOTDIR || fd == -EACCES || fd == -ENAMETOOLONG;
+}
+
+/* Whether a path that is outside by its text is so in truth, and may be used as it stands. */
+static bool is_plain(struct shim_call *call, const char *base, int dirfd, const char *path, unsigned flags)
+{
+    if (has_dotdot(path))
+        return false;
+    if (base && ovl_space_below(call->ctx.space, base))
+        return false;
+    if (!has_no_link(dirfd, path, flags))
+        return false;
+    if (!(flags & OVL_CHANGE))
+        return true;
+    /* Let the walk decide about everything that lies in a layer. */
+    return base ? !ovl_space_layers_near(call->ctx.space, base) : !ovl_space_layers_near(call->ctx.space, path);
+}
+
+int shim_find(struct shim_call *call, int *dirfd, const char **path, unsigned flags, struct ovl_node **node)
+{
+    *node = NULL;
+    if (call->ctx.size == 0)
+        return -ENOMEM;
+    if (!*path || !**path)
+        return SHIM_OUTSIDE;
+    struct ovl_ctx *ctx = &call->ctx;
+    char *base = NULL;
+    if (**path != '/') {
+        base = ovl_ctx_alloc(ctx, OVL_PATH_MAX);
+        int inside = base ? shim_dir_path(call, *dirfd, base) : -ENOMEM;
+        if (inside < 0)
+            return inside;
+        if (inside == 0 && (base[0] != '/' || is_plain(call, base, *dirfd, *path, flags)))
+            return SHIM_OUTSIDE;
+    } else if (!ovl_space_holds(ctx->space, *path) && is_plain(call, NULL, AT_FDCWD, *path, flags)) {
+        return SHIM_OUTSIDE;
+    }
+    struct ovl_node *found = ovl_node_new(ctx);
+    if (!found)
+        return -ENOMEM;
+    int r = ovl_resolve(ctx, base, *path, flags, found);
+    if (r < 0)
+        return r;
+    call->node = found;
+    if (found->ovl) {
+        *node = found;
+        return SHIM_INSIDE;
+    }
+    *dirfd = AT_FDCWD;
+    *path = found->path;
+    return SHIM_OUTSIDE;
+}
+
+/* ---- descriptors ---------------------------------------------------------------------------------- */
+
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+int shim_find_fd(struct shim_call *call, int fd, struct ovl_node **node)
+{
+    struct ovl_ctx *ctx = &call->ctx;
+    *node = NULL;
+    if (ctx->size == 0)
+        return -ENOMEM;
+    struct stat here;
+    char *text = ovl_ctx_alloc(ctx, OVL_PATH_MAX);
+    char *merged = ovl_ctx_alloc(ctx, OVL_PATH_MAX);
+    struct ovl_node *found = ovl_node_new(ctx);
+    if (!text || !merged || !found)
+        return -ENOMEM;
+    if (fd < 0 || ovl_sys_fstat(fd, &here) < 0 || fd_text(fd, text) <= 0 || text[0] != '/' ||
+        ovl_merged_path(ctx->space, text, merged, OVL_PATH_MAX) < 0)
+        return 0;
+    if (ovl_resolve(ctx, NULL, merged, 0, found) == 0 && found->ovl && found->exists) {
+        struct stat shown = found->st;
+        if (!S_ISDIR(shown.st_mode))
+            ovl_identity(ctx->space, AT_FDCWD, found->real, AT_SYMLINK_NOFOLLOW, &shown);
+        if (is_same(&found->st, &here) || is_same(&shown, &here) ||
+            (S_ISDIR(shown.st_mode) && S_ISDIR(here.st_mode))) {
+            call->node = *node = found;
+            return 1;
+        }
+    }
+    return ovl_is_protected(ctx->space, text) ? -EROFS : 0;
+}

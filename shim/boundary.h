@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Where a libc call crosses into the overlay: what every wrapper begins and ends with.
+ *
+ * A wrapper reads as: enter; find where the path leads; outside, the next library's function with
+ * the path that find gave; inside, core; leave.  errno is set here and nowhere else, and left
+ * alone on success.
+ */
+#ifndef SHIM_BOUNDARY_H
+#define SHIM_BOUNDARY_H
+
+#include "ovl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+/* Marks an interposed function: everything else in the library is hidden. */
+#define SHIM_EXPORT __attribute__((visibility("default")))
+
+struct shim_call {
+    struct ovl_ctx ctx;
+    int saved_errno;
+    const char *function;        /* for the log */
+    const struct ovl_node *node; /* what was found last */
+    bool magic;                  /* linkat: the first path is a magic link of /proc */
+};
+
+/* Begin a call.  False when the library is inert here (no configuration, or too early to have
+ * one): the wrapper then calls the next library's function with its own arguments, and no
+ * shim_leave().  Async-signal-safe. */
+bool shim_begin(struct shim_call *call, const char *function);
+#define shim_enter(call) shim_begin(call, __func__ + sizeof "wrap_" - 1)
+
+/* End a call: r >= 0 is returned with errno as it was at enter; a negative errno is put into errno
+ * and becomes -1. */
+long shim_leave(struct shim_call *call, long r);
+
+/* The answer of a next library's function as core has it: r, or -errno where r is -1. */
+static inline long shim_result(long r)
+{
+    return r == -1 ? -errno : r;
+}
+
+enum { SHIM_OUTSIDE, SHIM_INSIDE };
+
+/* Find where (*dirfd, *path) leads; flags are those of ovl_resolve().
+ * SHIM_OUTSIDE: *dirfd and *path are (changed if need be to) what the next library's function
+ *   must be called with; *path then lives until the call is left.  *node is NULL.
+ * SHIM_INSIDE: *node is the place.
+ * Negative errno: the call's answer.
+ * A NULL path, and an empty one, are SHIM_OUTSIDE as they are: the kernel has the answer. */
+int shim_find(struct shim_call *call, int *dirfd, const char **path, unsigned flags, struct ovl_node **node);
+
+/* The merged path of the directory that dirfd (or AT_FDCWD) stands for, into buf of OVL_PATH_MAX
+ * bytes.  Returns 1 when it lies in an overlay, 0 when outside (buf has its real path),
+ * negative errno (-EBADF, -ENOTDIR, -ENOENT for a removed one). */
+int shim_dir_path(struct shim_call *call, int dirfd, char *buf);
+
+/* The merged path of what any fd refers to, when it is an object of one of the layers: 1 and
+ * *node (resolved by name; its identity is that of the fd); 0 when it is not, or has no name
+ * any more; -EROFS when fd is of a lower file whose name is gone (it can't be changed). */
+int shim_find_fd(struct shim_call *call, int fd, struct ovl_node **node);
+
+/* The space of this process, or NULL when inert. */
+struct ovl_space *shim_space(void);
+
+/* True in the child of a vfork: nothing of the process's own state may be written. */
+bool shim_in_vfork(void);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Which merged directory a descriptor stands for.
+ *
+ * A cache: an entry is believed only if the descriptor still is the same object, and without one the
+ * place is derived from /proc/self/fd.  So nothing goes wrong when a program closes, duplicates or
+ * passes descriptors behind our back.
+ */
+#ifndef SHIM_FDS_H
+#define SHIM_FDS_H
+
+#include "boundary.h"
+
+enum shim_fd_kind {
+    SHIM_FD_UNKNOWN,
+    SHIM_FD_INSIDE,  /* a merged directory */
+    SHIM_FD_OUTSIDE, /* a directory used under its real path, a layer's own one perhaps */
+};
+
+/* fd was opened on this directory. */
+void shim_fds_set(int fd, enum shim_fd_kind kind, const char *path);
+/* fd was opened outside by this path: what it refers to is not a merged directory, even in a layer. */
+void shim_fds_set_outside(int fd, const char *path);
+/* The entry, checked against the descriptor; path is copied into buf of OVL_PATH_MAX bytes. */
+enum shim_fd_kind shim_fds_get(int fd, char *buf);
+void shim_fds_clear(int fd);
+void shim_fds_clear_range(unsigned first, unsigned last);
+void shim_fds_copy(int from, int to);
+/* Directories have moved: nothing that is remembered counts any more. */
+void shim_fds_forget(void);
+
+#endif

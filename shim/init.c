@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The start: before main, or at the first interposed call if another library's constructor is earlier.
+ *
+ * The first process of a run opens and checks the configuration; its descendants import the result from
+ * their environment.  What must hold: with a wrong configuration the program never runs (status 125,
+ * one line on stderr), and a process that is inside never ends up outside by accident.
+ */
+#define _GNU_SOURCE
+#include "init.h"
+
+#include "config.h"
+#include "env.h"
+#include "next.h"
+#include "real.h"
+#include "sys.h"
+#include "text.h"
+
+#include <dlfcn.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define STATUS_WRONG_CONFIGURATION 125
+
+enum { UNKNOWN, STARTING, INERT, READY };
+
+static int state = UNKNOWN;
+static struct ovl_space *space;
+static __thread bool starting __attribute__((tls_model("initial-exec")));
+static char library[OVL_REAL_MAX];
+static const char *inherited_cwd;
+static struct stat first_stderr;
+
+struct ovl_space *shim_space(void)
+{
+    return __atomic_load_n(&state, __ATOMIC_ACQUIRE) == READY ? space : NULL;
+}
+
+const char *shim_library(void)
+{
+    return library;
+}
+
+const char *shim_inherited_cwd(void)
+{
+    return inherited_cwd;
+}
+
+/* ---- messages ----------------------------------------------------------------------------------- */
+
+static void write_line(const char *first, va_list rest)
+{
+    char line[1200] = "libovl: ";
+    size_t n = strlen(line);
+    for (const char *s = first; s; s = va_arg(rest, const char *)) {
+        size_t more = strlen(s);
+        if (more > sizeof line - 2 - n)
+            more = sizeof line - 2 - n;
+        memcpy(line + n, s, more);
+        n += more;
+    }
+    line[n++] = '\n';
+    ovl_sys_write(STDERR_FILENO, line, n);
+}
+
+void shim_stderr_line(const char *first, ...)
+{
+    struct stat now;
+    if (ovl_sys_fstat(STDERR_FILENO, &now) < 0 || now.st_dev != first_stderr.st_dev ||
+        now.st_ino != first_stderr.st_ino)
+        return;
+    va_list rest;
+    va_start(rest, first);
+    write_line(first, rest);
+    va_end(rest);
+}
+
+static void refuse(const char *first, ...)
+{
+    va_list rest;
+    va_start(rest, first);
+    write_line(first, rest);
+    va_end(rest);
+    ovl_sys_exit(STATUS_WRONG_CONFIGURATION);
+}
+
+/* ---- start ---------------------------------------------------------------------------------------- */
+
+static void start_log(void)
+{
+    static const char *const names[] = {"error", "warn", "info", "debug"};
+    const char *wanted = getenv("OVL_LOG");
+    enum ovl_log level = OVL_LOG_WARN;
+    for (int i = 0; wanted && i < 4; i++)
+        if (strcmp(wanted, names[i]) == 0)
+            level = (enum ovl_log)i;
+    ovl_log_set(level, getenv("OVL_LOG_FILE"));
+}
+
+/* Where this library lies, as an absolute path: what a child's LD_PRELOAD must name. */
+static void find_library(void)
+{
+    Dl_info info;
+    ssize_t n = -1;
+    library[0] = '\0';
+    if (!dladdr((const void *)shim_library, &info) || !info.dli_fname)
+        return;
+    if (info.dli_fname[0] != '/') {
+        n = ovl_sys_getcwd(library, sizeof library);
+        if (n <= 0 || library[0] != '/')
+            return;
+        n = ovl_append(library, sizeof library, strlen(library), "/");
+    } else {
+        n = 0;
+    }
+    if (n >= 0)
+        ovl_append(library, sizeof library, (size_t)n, info.dli_fname);
+}
+
+/* Our own variable's value, for the length of the process: setenv may replace what getenv returns. */
+static const char *own_variable(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+static int import(const char *record, const char *conf)
+{
+    struct ovl_message why;
+    if (ovl_space_import(record, &space, &why) < 0)
+        refuse("OVL_RUN: ", why.text, NULL);
+    if (conf && strcmp(conf, ovl_space_conf(space)) != 0)
+        refuse("OVL_CONF: is '", conf, "' inside an overlay that was started with '", ovl_space_conf(space),
+               "'; leave it alone, or set it to nothing to run one program outside", NULL);
+    inherited_cwd = own_variable("OVL_CWD");
+    return READY;
+}
+
+static int open_first(const char *conf)
+{
+    struct ovl_message why;
+    struct ovl_ctx ctx;
+    ovl_config_environ(environ);
+    if (ovl_space_open(conf, &space, &why) < 0)
+        refuse(why.text, NULL);
+    if (ovl_ctx_begin(&ctx, space, &ovl_ops_kernel) == 0) {
+        ovl_space_clean(&ctx);
+        ovl_ctx_end(&ctx);
+    }
+    return READY;
+}
+
+static int start(void)
+{
+    const char *conf = getenv("OVL_CONF");
+    const char *record = own_variable("OVL_RUN");
+    if (conf ? !*conf : !record)
+        return INERT;
+    ovl_ctx_init();
+    ovl_sys_fstat(STDERR_FILENO, &first_stderr);
+    start_log();
+    find_library();
+    shim_real_init();
+    return record ? import(record, conf) : open_first(conf);
+}
+
+bool shim_start(void)
+{
+    int seen = __atomic_load_n(&state, __ATOMIC_ACQUIRE);
+    if (seen >= INERT)
+        return seen == READY;
+    if (starting)
+        return false; /* a call that our own start makes */
+    seen = UNKNOWN;
+    if (__atomic_compare_exchange_n(&state, &seen, STARTING, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        int saved = errno;
+        starting = true;
+        int result = start();
+        starting = false;
+        errno = saved;
+        __atomic_store_n(&state, result, __ATOMIC_RELEASE);
+        return result == READY;
+    }
+    while (__atomic_load_n(&state, __ATOMIC_ACQUIRE) == STARTING)
+        ovl_sys_raw(SYS_sched_yield, 0, 0, 0, 0, 0, 0); /* another thread, before main */
+    return __atomic_load_n(&state, __ATOMIC_ACQUIRE) == READY;
+}
+
+__attribute__((constructor(101))) static void constructor(void)
+{
+    shim_start();
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Finding the next library's functions.
+ *
+ * dlsym may allocate, and an allocator may open files while it starts, which comes back here.
+ * While a look-up of this thread is under way, the answer is therefore a function that asks
+ * the kernel directly: the third answer besides "found" and "not there" is "too early to ask".
+ */
+#define _GNU_SOURCE
+#include "real.h"
+
+#include "early.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+
+void *shim_real_slot[SHIM_REAL_COUNT];
+
+#define SHIM_FILE_ALL
+#define TWIN(symbol, name)
+#define CALL(name, type, parameters, safety) #name,
+static const char *const names[SHIM_REAL_COUNT] = {
+#include "calls.def"
+};
+#undef CALL
+
+#define SAFE true
+#define LAZY false
+#define CALL(name, type, parameters, safety) safety,
+static const bool is_safe[SHIM_REAL_COUNT] = {
+#include "calls.def"
+};
+#undef CALL
+#undef TWIN
+#undef SHIM_FILE_ALL
+
+static __thread bool looking_up __attribute__((tls_model("initial-exec")));
+
+static long no_such_function(void)
+{
+    errno = ENOSYS;
+    return -1;
+}
+
+void *shim_real_find(enum shim_real_index i)
+{
+    if (looking_up)
+        return shim_early_function(names[i]);
+    looking_up = true;
+    void *p = dlsym(RTLD_NEXT, names[i]);
+    looking_up = false;
+    if (!p)
+        p = (void *)no_such_function;
+    __atomic_store_n(&shim_real_slot[i], p, __ATOMIC_RELEASE);
+    return p;
+}
+
+void shim_real_init(void)
+{
+    for (int i = 0; i < SHIM_REAL_COUNT; i++)
+        if (is_safe[i])
+            shim_real_get((enum shim_real_index)i);
+}

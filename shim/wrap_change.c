@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Making, moving and removing names.
+ */
+#define _GNU_SOURCE
+#include "boundary.h"
+#include "fds.h"
+#include "real.h"
+#include "sys.h"
+#include "text.h"
+#include "wrap.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- making --------------------------------------------------------------------------------------- */
+
+int wrap_mkdirat(int dirfd, const char *path, mode_t mode)
+{
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(mkdirat)(dirfd, path, mode);
+    struct ovl_node *node;
+    int r = shim_find(&call, &dirfd, &path, OVL_CHANGE, &node);
+    if (r == SHIM_INSIDE)
+        r = ovl_mkdir(&call.ctx, node, mode);
+    else if (r == SHIM_OUTSIDE)
+        r = (int)shim_result(REAL(mkdirat)(dirfd, path, mode));
+    return (int)shim_leave(&call, r);
+}
+
+int wrap_mkdir(const char *path, mode_t mode)
+{
+    return wrap_mkdirat(AT_FDCWD, path, mode);
+}
+
+int wrap_mknodat(int dirfd, const char *path, mode_t mode, dev_t dev)
+{
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(mknodat)(dirfd, path, mode, dev);
+    struct ovl_node *node;
+    int r = shim_find(&call, &dirfd, &path, OVL_CHANGE, &node);
+    if (r == SHIM_INSIDE)
+        r = ovl_mknod(&call.ctx, node, mode, dev);
+    else if (r == SHIM_OUTSIDE)
+        r = (int)shim_result(REAL(mknodat)(dirfd, path, mode, dev));
+    return (int)shim_leave(&call, r);
+}
+
+int wrap_mknod(const char *path, mode_t mode, dev_t dev)
+{
+    return wrap_mknodat(AT_FDCWD, path, mode, dev);
+}
+
+int wrap_mkfifoat(int dirfd, const char *path, mode_t mode)
+{
+    return wrap_mknodat(dirfd, path, mode | S_IFIFO, 0);
+}
+
+int wrap_mkfifo(const char *path, mode_t mode)
+{
+    return wrap_mknodat(AT_FDCWD, path, mode | S_IFIFO, 0);
+}
+
+int wrap_symlinkat(const char *target, int dirfd, const char *path)
+{
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(symlinkat)(target, dirfd, path);
+    struct ovl_node *node;
+    int r = shim_find(&call, &dirfd, &path, OVL_CHANGE, &node);
+    if (r == SHIM_INSIDE)
+        r = !target ? -EFAULT : strlen(target) >= OVL_REAL_MAX ? -ENAMETOOLONG : ovl_symlink(&call.ctx, target, node);
+    else if (r == SHIM_OUTSIDE)
+        r = (int)shim_result(REAL(symlinkat)(target, dirfd, path));
+    return (int)shim_leave(&call, r);
+}
+
+int wrap_symlink(const char *target, const char *path)
+{
+    return wrap_symlinkat(target, AT_FDCWD, path);
+}
+
+/* ---- two paths -------------------------------------------------------------------------------------- */
+
+/* An argument pair and where it led. */
+struct place {
+    int dirfd;
+    const char *path;
+    struct ovl_node *node;
+    int where;
+};
+
+static int find_place(struct shim_call *call, struct place *p, unsigned flags)
+{
+    p->where = shim_find(call, &p->dirfd, &p->path, flags, &p->node);
+    return p->where < 0 ? p->where : 0;
+}
+
+/* One end inside, the other outside, or in different overlays: EXDEV, once the kernel would have come that far. */
+static int across(const struct place *from)
+{
+    struct stat st;
+    if (from->where == SHIM_INSIDE)
+        return from->node->exists ? -EXDEV : -ENOENT;
+    return REAL(fstatat)(from->dirfd, from->path, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : -EXDEV;
+}
+
+/* ---- link --------------------------------------------------------------------------------------------- */
+
+/* The descriptor that a path /proc/self/fd/N (or /proc/PID/fd/N of this process) names, or -1. */
+static int fd_of_magic(const char *path)
+{
+    const char *p = path + strlen("/proc/");
+    if (ovl_parse_decimal(&p) != (uint64_t)(unsigned)ovl_sys_getpid() || strncmp(p, "/fd/", 4) != 0)
+        return -1;
+    p += 4;
+    int fd = (int)ovl_parse_decimal(&p);
+    return *p ? -1 : fd;
+}
+
+/* A file without a name (O_TMPFILE) can get one in the overlay if it lies on the upper's file system
+ * and is no lower file. */
+static int link_nameless(struct shim_call *call, int fd, struct ovl_node *to)
+{
+    struct stat st;
+    if (fd < 0)
+        return -EXDEV;
+    if (ovl_sys_fstat(fd, &st) < 0)
+        return -EBADF;
+    if (st.st_nlink != 0)
+        return -EXDEV; /* it has a name, and that is elsewhere */
+    return ovl_link_fd(&call->ctx, fd, to);
+}
+
+static int link_fd(struct shim_call *call, int fd, struct place *to)
+{
+    struct ovl_node *from;
+    int r = shim_find_fd(call, fd, &from);
+    if (r == 1)
+        return to->where == SHIM_INSIDE ? ovl_link(&call->ctx, from, to->node) : -EXDEV;
+    if (r < 0)
+        return r;
+    if (to->where == SHIM_INSIDE)
+        return link_nameless(call, fd, to->node);
+    return (int)shim_result(REAL(linkat)(fd, "", to->dirfd, to->path, AT_EMPTY_PATH));
+}
+
+static int link_places(struct shim_call *call, struct place *from, struct place *to, int flags)
+{
+    if (from->where == SHIM_INSIDE && to->where == SHIM_INSIDE)
+        return ovl_link(&call->ctx, from->node, to->node);
+    if (from->where == SHIM_OUTSIDE && to->where == SHIM_OUTSIDE)
+        return (int)shim_result(REAL(linkat)(from->dirfd, from->path, to->dirfd, to->path, flags));
+    if (call->magic && to->where == SHIM_INSIDE && (flags & AT_SYMLINK_FOLLOW))
+        return link_nameless(call, fd_of_magic(from->path), to->node);
+    return across(from);
+}
+
+int wrap_linkat(int from_dirfd, const char *from_path, int to_dirfd, const char *to_path, int flags)
+{
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(linkat)(from_dirfd, from_path, to_dirfd, to_path, flags);
+    struct place from = {from_dirfd, from_path, NULL, 0};
+    struct place to = {to_dirfd, to_path, NULL, 0};
+    bool by_fd = flags & AT_EMPTY_PATH && from_path && !*from_path && from_dirfd != AT_FDCWD;
+    int r = by_fd ? 0 : find_place(&call, &from, flags & AT_SYMLINK_FOLLOW ? OVL_CHANGE | OVL_FOLLOW : OVL_CHANGE);
+    call.magic = call.node && call.node->magic;
+    if (r == 0)
+        r = find_place(&call, &to, OVL_CHANGE);
+    if (r == 0)
+        r = by_fd ? link_fd(&call, from_dirfd, &to) : link_places(&call, &from, &to, flags);
+    return (int)shim_leave(&call, r);
+}
+
+int wrap_link(const char *from, const char *to)
+{
+    return wrap_linkat(AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+/* ---- rename --------------------------------------------------------------------------------------------- */
+
+static int rename_places(struct shim_call *call, struct place *from, struct place *to, unsigned flags)
+{
+    if (from->where == SHIM_INSIDE && to->where == SHIM_INSIDE) {
+        int r = ovl_rename(&call->ctx, from->node, to->node, flags);
+        if (r == 0 && S_ISDIR(from->node->st.st_mode))
+            shim_fds_forget();
+        return r;
+    }
+    if (from->where != to->where)
+        return across(from);
+    if (flags)
+        return (int)shim_result(REAL(renameat2)(from->dirfd, from->path, to->dirfd, to->path, flags));
+    return (int)shim_result(REAL(renameat)(from->dirfd, from->path, to->dirfd, to->path));
+}
+
+int wrap_renameat2(int from_dirfd, const char *from_path, int to_dirfd, const char *to_path, unsigned flags)
+{
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return flags ? REAL(renameat2)(from_dirfd, from_path, to_dirfd, to_path, flags)
+                     : REAL(renameat)(from_dirfd, from_path, to_dirfd, to_path);
+    struct place from = {from_dirfd, from_path, NULL, 0};
+    struct place to = {to_dirfd, to_path, NULL, 0};
+    int r = find_place(&call, &from, OVL_CHANGE);
+    if (r == 0)
+        r = find_place(&call, &to, OVL_CHANGE);
+    if (r == 0)
+        r = rename_places(&call, &from, &to, flags);
+    return (int)shim_leave(&call, r);
+}
+
+int wrap_renameat(int from_dirfd, const char *from, int to_dirfd, const char *to)
+{
+    return wrap_renameat2(from_dirfd, from, to_dirfd, to, 0);
+}
+
+int wrap_rename(const char *from, const char *to)
+{
+    return wrap_renameat2(AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+/* ---- removing --------------------------------------------------------------------------------------------- */
+
+int wrap_unlinkat(int dirfd, const char *path, int flags)
+{
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(unlinkat)(dirfd, path, flags);
+    struct ovl_node *node;
+    int r = shim_find(&call, &dirfd, &path, OVL_CHANGE, &node);
+    if (r == SHIM_INSIDE)
+        r = flags & ~AT_REMOVEDIR ? -EINVAL
+            : flags & AT_REMOVEDIR ? ovl_rmdir(&call.ctx, node)
+                                   : ovl_unlink(&call.ctx, node);
+    else if (r == SHIM_OUTSIDE)
+        r = (int)shim_result(REAL(unlinkat)(dirfd, path, flags));
+    return (int)shim_leave(&call, r);
+}
+
+int wrap_unlink(const char *path)
+{
+    return wrap_unlinkat(AT_FDCWD, path, 0);
+}
+
+int wrap_rmdir(const char *path)
+{
+    return wrap_unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+}
+
+/* remove(3): unlink, and rmdir where it is a directory. */
+int wrap_remove(const char *path)
+{
+    int saved = errno;
+    if (wrap_unlinkat(AT_FDCWD, path, 0) == 0)
+        return 0;
+    if (errno != EISDIR && errno != EPERM)
+        return -1;
+    int why = errno;
+    errno = saved;
+    if (wrap_unlinkat(AT_FDCWD, path, AT_REMOVEDIR) == 0)
+        return 0;
+    if (errno == ENOTDIR)
+        errno = why;
+    return -1;
+}
+
+#define SHIM_FILE_change
+#include "export.h"

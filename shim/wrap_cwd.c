@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The current directory, and paths made canonical.
+ */
+#define _GNU_SOURCE
+#include "boundary.h"
+#include "cwd.h"
+#include "fds.h"
+#include "real.h"
+#include "sys.h"
+#include "wrap.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- chdir ---------------------------------------------------------------------------------------- */
+
+/* The kernel has gone somewhere outside: remember where, as it says it. */
+static void set_from_kernel(struct shim_call *call)
+{
+    char *buf = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
+    if (!buf || ovl_sys_getcwd(buf, OVL_PATH_MAX) <= 0 || buf[0] != '/')
+        shim_cwd_set(NULL, false);
+    else
+        shim_cwd_set(buf, false);
+}
+
+static int go_inside(const struct ovl_node *node)
+{
+    if (!node->exists)
+        return -ENOENT;
+    if (!S_ISDIR(node->st.st_mode))
+        return -ENOTDIR;
+    int r = (int)shim_result(REAL(chdir)(node->real));
+    if (r == 0)
+        shim_cwd_set(node->path, true);
+    return r;
+}
+
+int wrap_chdir(const char *path)
+{
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(chdir)(path);
+    struct ovl_node *node;
+    int dirfd = AT_FDCWD;
+    int r = shim_find(&call, &dirfd, &path, OVL_FOLLOW, &node);
+    if (r == SHIM_INSIDE) {
+        r = go_inside(node);
+    } else if (r == SHIM_OUTSIDE) {
+        r = (int)shim_result(REAL(chdir)(path));
+        if (r == 0)
+            set_from_kernel(&call);
+    }
+    return (int)shim_leave(&call, r);
+}
+
+int wrap_fchdir(int fd)
+{
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(fchdir)(fd);
+    char *path = ovl_ctx_alloc(&call.ctx, OVL_PATH_MAX);
+    struct ovl_node *node = ovl_node_new(&call.ctx);
+    int r = path && node ? shim_dir_path(&call, fd, path) : -ENOMEM;
+    if (r == 1) {
+        r = ovl_resolve(&call.ctx, NULL, path, 0, node);
+        if (r == 0)
+            r = node->ovl ? go_inside(node) : -ENOENT;
+    } else if (r == 0 || r == -EBADF || r == -ENOTDIR) {
+        r = (int)shim_result(REAL(fchdir)(fd));
+        if (r == 0)
+            set_from_kernel(&call);
+    }
+    return (int)shim_leave(&call, r);
+}
+
+/* ---- getcwd ------------------------------------------------------------------------------------------ */
+
+/* The merged cwd if it is inside and still there: 1; 0 when libc's own answer is right; or an error. */
+static int inside_cwd(struct shim_call *call, char **path)
+{
+    struct ovl_node *node = ovl_node_new(&call->ctx);
+    *path = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
+    int r = *path && node ? shim_cwd(call, *path) : -ENOMEM;
+    if (r != 1)
+        return r;
+    r = ovl_resolve(&call->ctx, NULL, *path, 0, node);
+    if (r < 0)
+        return r;
+    return node->ovl && !node->exists ? -ENOENT : 1;
+}
+
+/* size 0 and buf NULL: as much as is needed, from malloc (getcwd(3), glibc's extension). */
+char *wrap_getcwd(char *buf, size_t size)
+{
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(getcwd)(buf, size);
+    char *path;
+    char *result = NULL;
+    int r = inside_cwd(&call, &path);
+    if (r == 0) {
+        result = REAL(getcwd)(buf, size);
+        r = result ? 0 : -errno;
+    } else if (r == 1) {
+        size_t need = strlen(path) + 1;
+        r = buf && size == 0 ? -EINVAL : size != 0 && size < need ? -ERANGE : 0;
+        if (r == 0)
+            result = buf ? buf : malloc(size ? size : need);
+        if (r == 0 && !result)
+            r = -ENOMEM;
+        if (result)
+            memcpy(result, path, need);
+    }
+    shim_leave(&call, r);
+    return result;
+}
+
+char *wrap_getwd(char *buf)
+{
+    if (!buf) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return wrap_getcwd(buf, PATH_MAX);
+}
+
+/* $PWD where it is the cwd, as get_current_dir_name(3) says. */
+char *wrap_get_current_dir_name(void)
+{
+    struct stat named, here;
+    const char *pwd = getenv("PWD");
+    int saved = errno;
+    if (pwd && *pwd == '/' && wrap_stat(pwd, &named) == 0 && wrap_stat(".", &here) == 0 &&
+        named.st_dev == here.st_dev && named.st_ino == here.st_ino)
+        return strdup(pwd);
+    errno = saved;
+    return wrap_getcwd(NULL, 0);
+}
+
+/* ---- realpath -------------------------------------------------------------------------------------------- */
+
+static int find_canonical(struct shim_call *call, const char *path, const char **canonical)
+{
+    struct ovl_node *node;
+    struct stat st;
+    int dirfd = AT_FDCWD;
+    int r = shim_find(call, &dirfd, &path, OVL_FOLLOW, &node);
+    if (r < 0)
+        return r;
+    *canonical = path;
+    if (r == SHIM_OUTSIDE)
+        return REAL(fstatat)(dirfd, path, &st, 0) < 0 ? -errno : SHIM_OUTSIDE;
+    *canonical = node->path;
+    return node->exists ? SHIM_INSIDE : -ENOENT;
+}
+
+char *wrap_realpath(const char *path, char *resolved)
+{
+    struct shim_call call;
+    if (!path || !shim_enter(&call))
+        return REAL(realpath)(path, resolved);
+    const char *canonical = NULL;
+    char *result = NULL;
+    int r = find_canonical(&call, path, &canonical);
+    if (r == SHIM_OUTSIDE) {
+        result = REAL(realpath)(canonical, resolved);
+        r = result ? 0 : -errno;
+    } else if (r == SHIM_INSIDE) {
+        size_t need = strlen(canonical) + 1;
+        r = need > PATH_MAX ? -ENAMETOOLONG : 0;
+        if (r == 0 && !(result = resolved ? resolved : malloc(need)))
+            r = -ENOMEM;
+        if (result)
+            memcpy(result, canonical, need);
+    }
+    shim_leave(&call, r);
+    return result;
+}
+
+char *wrap_canonicalize_file_name(const char *path)
+{
+    return wrap_realpath(path, NULL);
+}
+
+#define SHIM_FILE_cwd
+#include "export.h"

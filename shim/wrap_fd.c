@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Descriptors that come and go: what is remembered of them follows.
+ */
+#define _GNU_SOURCE
+#include "boundary.h"
+#include "fds.h"
+#include "real.h"
+#include "streams.h"
+#include "wrap.h"
+
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static void forget(int fd)
+{
+    shim_fds_clear(fd);
+    shim_stream_close(fd);
+}
+
+int wrap_close(int fd)
+{
+    forget(fd);
+    return REAL(close)(fd);
+}
+
+static void forget_range(unsigned first, unsigned last)
+{
+    for (unsigned fd = first; fd <= last && fd < 1024; fd++)
+        forget((int)fd);
+}
+
+int wrap_close_range(unsigned first, unsigned last, int flags)
+{
+    if (!(flags & 4 /* CLOSE_RANGE_CLOEXEC: nothing is closed now */))
+        forget_range(first, last);
+    return REAL(close_range)(first, last, flags);
+}
+
+void wrap_closefrom(int first)
+{
+    forget_range(first < 0 ? 0 : (unsigned)first, ~0u);
+    REAL(closefrom)(first);
+}
+
+int wrap_dup(int fd)
+{
+    int r = REAL(dup)(fd);
+    if (r >= 0)
+        shim_fds_copy(fd, r);
+    return r;
+}
+
+int wrap_dup2(int fd, int to)
+{
+    int r = REAL(dup2)(fd, to);
+    if (r >= 0 && fd != to) {
+        shim_stream_close(to);
+        shim_fds_copy(fd, to);
+    }
+    return r;
+}
+
+int wrap_dup3(int fd, int to, int flags)
+{
+    int r = REAL(dup3)(fd, to, flags);
+    if (r >= 0) {
+        shim_stream_close(to);
+        shim_fds_copy(fd, to);
+    }
+    return r;
+}
+
+int wrap_fcntl(int fd, int command, ...)
+{
+    va_list args;
+    va_start(args, command);
+    void *arg = va_arg(args, void *);
+    va_end(args);
+    int r = REAL(fcntl)(fd, command, arg);
+    if (r >= 0 && (command == F_DUPFD || command == F_DUPFD_CLOEXEC))
+        shim_fds_copy(fd, r);
+    return r;
+}
+
+/* Requests that change an inode's attributes and need no descriptor that is open for writing. */
+static bool changes_attributes(unsigned long request)
+{
+    return request == FS_IOC_SETFLAGS || request == FS_IOC_FSSETXATTR || request == FS_IOC32_SETFLAGS ||
+           request == FS_IOC_SETVERSION;
+}
+
+static int refuse_lower(int fd)
+{
+    struct shim_call call;
+    if (!shim_begin(&call, "ioctl"))
+        return 0;
+    struct ovl_node *node;
+    int r = shim_find_fd(&call, fd, &node);
+    bool lower = r == -EROFS || (r == 1 && (node->top != 0 || ovl_is_read_only(node->ovl)));
+    return (int)shim_leave(&call, lower ? -EPERM : 0);
+}
+
+int wrap_ioctl(int fd, unsigned long request, ...)
+{
+    va_list args;
+    va_start(args, request);
+    void *arg = va_arg(args, void *);
+    va_end(args);
+    if (changes_attributes(request) && refuse_lower(fd) < 0)
+        return -1;
+    return REAL(ioctl)(fd, request, arg);
+}
+
+#define SHIM_FILE_fd
+#include "export.h"

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Reading and changing what an inode says: stat, access, chmod, chown, times, truncate, readlink.
+ *
+ * The change of a lower object copies it up and then goes through the next library to the copy; so
+ * does one through a read-only descriptor (CONTRACT 3.2).
+ */
+#define _GNU_SOURCE
+#include "boundary.h"
+#include "real.h"
+#include "wrap.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+static unsigned follow_unless(bool nofollow)
+{
+    return nofollow ? 0 : OVL_FOLLOW;
+}
+
+/* ---- stat --------------------------------------------------------------------------------------- */
+
+/* The identity of what a descriptor refers to: a directory's is known by its place only. */
+static void fix_fd_identity(struct shim_call *call, int fd, struct stat *st)
+{
+    if (!S_ISDIR(st->st_mode)) {
+        ovl_identity(call->ctx.space, fd, "", AT_EMPTY_PATH, st);
+        return;
+    }
+    char *path = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
+    struct ovl_node *node = ovl_node_new(&call->ctx);
+    if (path && node && shim_dir_path(call, fd, path) == 1 &&
+        ovl_resolve(&call->ctx, NULL, path, 0, node) == 0 && node->ovl && node->exists && S_ISDIR(node->st.st_mode))
+        ovl_identity_dir(&call->ctx, node, st);
+}
+
+int wrap_fstat(int fd, struct stat *st)
+{
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(fstat)(fd, st);
+    int r = (int)shim_result(REAL(fstat)(fd, st));
+    if (r == 0 && call.ctx.size)
+        fix_fd_identity(&call, fd, st);
+    return (int)shim_leave(&call, r);
+}
+
+int wrap_fstatat(int dirfd, const char *path, struct stat *st, int flags)
+{
+    if (flags & AT_EMPTY_PATH && path && !*path && dirfd != AT_FDCWD)
+        return wrap_fstat(dirfd, st);
+    if (flags & AT_EMPTY_PATH && path && !*path)
+        path = ".";
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(fstatat)(dirfd, path, st, flags);
+    struct ovl_node *node;
+    int r = shim_find(&call, &dirfd, &path, follow_unless(flags & AT_SYMLINK_NOFOLLOW), &node);
+    if (r == SHIM_INSIDE)
+        r = ovl_stat(&call.ctx, node, st);
+    else if (r == SHIM_OUTSIDE)
+        r = (int)shim_result(REAL(fstatat)(dirfd, path, st, flags));
+    return (int)shim_leave(&call, r);
+}
+
+int wrap_stat(const char *path, struct stat *st)
+{
+    return wrap_fstatat(AT_FDCWD, path, st, 0);
+}
+
+int wrap_lstat(const char *path, struct stat *st)
+{
+    return wrap_fstatat(AT_FDCWD, path, st, AT_SYMLINK_NOFOLLOW);
+}
+
+static void set_statx_identity(struct statx *stx, const struct stat *st)
+{
+    stx->stx_ino = st->st_ino;
+    stx->stx_dev_major = major(st->st_dev);
+    stx->stx_dev_minor = minor(st->st_dev);
+    stx->stx_nlink = (uint32_t)st->st_nlink;
+}
+
+static int statx_fd(int fd, int flags, unsigned mask, struct statx *stx)
+{
+    struct shim_call call;
+    if (!shim_begin(&call, "statx"))
+        return REAL(statx)(fd, "", flags, mask, stx);
+    struct stat st;
+    int r = (int)shim_result(REAL(statx)(fd, "", flags, mask, stx));
+    if (r == 0 && call.ctx.size && REAL(fstat)(fd, &st) == 0) {
+        fix_fd_identity(&call, fd, &st);
+        set_statx_identity(stx, &st);
+    }
+    return (int)shim_leave(&call, r);
+}
+
+int wrap_statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *stx)
+{
+    if (flags & AT_EMPTY_PATH && path && !*path && dirfd != AT_FDCWD)
+        return statx_fd(dirfd, flags, mask, stx);
+    if (flags & AT_EMPTY_PATH && path && !*path)
+        path = ".";
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(statx)(dirfd, path, flags, mask, stx);
+    struct ovl_node *node;
+    struct stat st;
+    int r = shim_find(&call, &dirfd, &path, follow_unless(flags & AT_SYMLINK_NOFOLLOW), &node);
+    if (r == SHIM_OUTSIDE) {
+        r = (int)shim_result(REAL(statx)(dirfd, path, flags, mask, stx));
+    } else if (r == SHIM_INSIDE) {
+        r = ovl_stat(&call.ctx, node, &st);
+        if (r == 0)
+            r = (int)shim_result(REAL(statx)(AT_FDCWD, node->real, flags | AT_SYMLINK_NOFOLLOW, mask, stx));
+        if (r == 0)
+            set_statx_identity(stx, &st);
+    }
+    return (int)shim_leave(&call, r);
+}
+
+/* ---- access --------------------------------------------------------------------------------------- */
+
+int wrap_faccessat(int dirfd, const char *path, int mode, int flags)
+{
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(faccessat)(dirfd, path, mode, flags);
+    struct ovl_node *node;
+    int r = shim_find(&call, &dirfd, &path, follow_unless(flags & AT_SYMLINK_NOFOLLOW), &node);
+    if (r == SHIM_INSIDE)
+        r = ovl_access(&call.ctx, node, mode, flags & AT_EACCESS);
+    else if (r == SHIM_OUTSIDE)
+        r = (int)shim_result(REAL(faccessat)(dirfd, path, mode, flags));
+    return (int)shim_leave(&call, r);
+}
+
+int wrap_access(const char *path, int mode)
+{
+    return wrap_faccessat(AT_FDCWD, path, mode, 0);
+}
+
+int wrap_euidaccess(const char *path, int mode)
+{
+    return wrap_faccessat(AT_FDCWD, path, mode, AT_EACCESS);
+}
+
+/* ---- changes by path -------------------------------------------------------------------------------- */
+
+/* Find what a change of an inode is about: the place to give to the next library, copied up. */
+static int find_for_change(struct shim_call *call, int *dirfd, const char **path, bool nofollow)
+{
+    struct ovl_node *node;
+    int r = shim_find(call, dirfd, path, OVL_CHANGE | follow_unless(nofollow), &node);
+    if (r != SHIM_INSIDE)
+        return r;
+    r = ovl_copy_up(&call->ctx, node, OVL_COPY_ALL);
+    *dirfd = AT_FDCWD;
+    *path = node->real;
+    return r < 0 ? r : SHIM_INSIDE;
+}
+
+int wrap_fchmodat(int dirfd, const char *path, mode_t mode, int flags)
+{
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(fchmodat)(dirfd, path, mode, flags);
+    int r = find_for_change(&call, &dirfd, &path, flags & AT_SYMLINK_NOFOLLOW);
+    if (r >= 0)
+        r = (int)shim_result(REAL(fchmodat)(dirfd, path, mode, flags));
+    return (int)shim_leave(&call, r);
+}
+
+int wrap_chmod(const char *path, mode_t mode)
+{
+    return wrap_fchmodat(AT_FDCWD, path, mode, 0);
+}
+
+int wrap_lchmod(const char *path, mode_t mode)
+{
+    return wrap_fchmodat(AT_FDCWD, path, mode, AT_SYMLINK_NOFOLLOW);
+}
+
+int wrap_fchownat(int dirfd, const char *path, uid_t uid, gid_t gid, int flags)
+{
+    if (flags & AT_EMPTY_PATH && path && !*path)
+        return wrap_fchown(dirfd, uid, gid);
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(fchownat)(dirfd, path, uid, gid, flags);
+    int r = find_for_change(&call, &dirfd, &path, flags & AT_SYMLINK_NOFOLLOW);
+    if (r == SHIM_INSIDE)
+        flags |= AT_SYMLINK_NOFOLLOW; /* links were followed already */
+    if (r >= 0)
+        r = (int)shim_result(REAL(fchownat)(dirfd, path, uid, gid, flags));
+    return (int)shim_leave(&call, r);
+}
+
+int wrap_chown(const char *path, uid_t uid, gid_t gid)
+{
+    return wrap_fchownat(AT_FDCWD, path, uid, gid, 0);
+}
+
+int wrap_lchown(const char *path, uid_t uid, gid_t gid)
+{
+    return wrap_fchownat(AT_FDCWD, path, uid, gid, AT_SYMLINK_NOFOLLOW);
+}
+
+int wrap_utimensat(int dirfd, const char *path, const struct timespec times[2], int flags)
+{
+    if (!path || (flags & AT_EMPTY_PATH && !*path))
+        return wrap_futimens(dirfd, times);
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(utimensat)(dirfd, path, times, flags);
+    int r = find_for_change(&call, &dirfd, &path, flags & AT_SYMLINK_NOFOLLOW);
+    if (r == SHIM_INSIDE)
+        flags |= AT_SYMLINK_NOFOLLOW;
+    if (r >= 0)
+        r = (int)shim_result(REAL(utimensat)(dirfd, path, times, flags));
+    return (int)shim_leave(&call, r);
+}
+
+/* Microseconds as nanoseconds; false where they are no microseconds (EINVAL). */
+static bool to_timespec(const struct timeval from[2], struct timespec to[2])
+{
+    for (int i = 0; i < 2; i++) {
+        if (from[i].tv_usec < 0 || from[i].tv_usec >= 1000000)
+            return false;
+        to[i].tv_sec = from[i].tv_sec;
+        to[i].tv_nsec = from[i].tv_usec * 1000;
+    }
+    return true;
+}
+
+static int utimes_at(int dirfd, const char *path, const struct timeval times[2], int flags)
+{
+    struct timespec ts[2];
+    if (!times)
+        return wrap_utimensat(dirfd, path, NULL, flags);
+    if (!to_timespec(times, ts)) {
+        errno = EINVAL;
+        return -1;
+    }
+    return wrap_utimensat(dirfd, path, ts, flags);
+}
+
+int wrap_utimes(const char *path, const struct timeval times[2])
+{
+    return utimes_at(AT_FDCWD, path, times, 0);
+}
+
+int wrap_lutimes(const char *path, const struct timeval times[2])
+{
+    return utimes_at(AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW);
+}
+
+int wrap_futimesat(int dirfd, const char *path, const struct timeval times[2])
+{
+    return utimes_at(dirfd, path, times, 0);
+}
+
+int wrap_futimes(int fd, const struct timeval times[2])
+{
+    return utimes_at(fd, NULL, times, 0);
+}
+
+int wrap_utime(const char *path, const struct utimbuf *times)
+{
+    if (!times)
+        return wrap_utimensat(AT_FDCWD, path, NULL, 0);
+    const struct timespec ts[2] = {{times->actime, 0}, {times->modtime, 0}};
+    return wrap_utimensat(AT_FDCWD, path, ts, 0);
+}
+
+static int truncate_node(struct shim_call *call, struct ovl_node *node, off_t length)
+{
+    if (!node->exists)
+        return -ENOENT;
+    if (S_ISDIR(node->st.st_mode))
+        return -EISDIR;
+    if (!S_ISREG(node->st.st_mode) || length < 0)
+        return -EINVAL;
+    int r = ovl_access(&call->ctx, node, W_OK, true);
+    if (r == 0)
+        r = ovl_copy_up(&call->ctx, node, length == 0 ? OVL_COPY_NO_DATA : OVL_COPY_ALL);
+    return r < 0 ? r : (int)shim_result(REAL(truncate)(node->real, length));
+}
+
+int wrap_truncate(const char *path, off_t length)
+{
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(truncate)(path, length);
+    struct ovl_node *node;
+    int dirfd = AT_FDCWD;
+    int r = shim_find(&call, &dirfd, &path, OVL_FOLLOW | OVL_CHANGE, &node);
+    if (r == SHIM_INSIDE)
+        r = truncate_node(&call, node, length);
+    else if (r == SHIM_OUTSIDE)
+        r = (int)shim_result(REAL(truncate)(path, length));
+    return (int)shim_leave(&call, r);
+}
+
+/* ---- changes by descriptor ---------------------------------------------------------------------------- */
+
+/* Where a change through fd must go: 1 the copy at node->real, 0 the descriptor itself, or an error.
+ * A descriptor that is open for writing is never of a lower file. */
+static int find_fd_for_change(struct shim_call *call, int fd, struct ovl_node **node)
+{
+    int flags = REAL(fcntl)(fd, F_GETFL);
+    *node = NULL;
+    if (flags < 0 || ((flags & O_ACCMODE) != O_RDONLY && !(flags & O_PATH)))
+        return 0;
+    int r = shim_find_fd(call, fd, node);
+    if (r == 1)
+        r = ovl_copy_up(&call->ctx, *node, OVL_COPY_ALL);
+    else if (r == 0)
+        *node = NULL;
+    return r < 0 ? r : *node != NULL;
+}
+
+int wrap_fchmod(int fd, mode_t mode)
+{
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(fchmod)(fd, mode);
+    struct ovl_node *node;
+    int r = find_fd_for_change(&call, fd, &node);
+    if (r == 1)
+        r = (int)shim_result(REAL(fchmodat)(AT_FDCWD, node->real, mode, 0));
+    else if (r == 0)
+        r = (int)shim_result(REAL(fchmod)(fd, mode));
+    return (int)shim_leave(&call, r);
+}
+
+int wrap_fchown(int fd, uid_t uid, gid_t gid)
+{
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(fchown)(fd, uid, gid);
+    struct ovl_node *node;
+    int r = find_fd_for_change(&call, fd, &node);
+    if (r == 1)
+        r = (int)shim_result(REAL(fchownat)(AT_FDCWD, node->real, uid, gid, AT_SYMLINK_NOFOLLOW));
+    else if (r == 0)
+        r = (int)shim_result(REAL(fchown)(fd, uid, gid));
+    return (int)shim_leave(&call, r);
+}
+
+int wrap_futimens(int fd, const struct timespec times[2])
+{
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(futimens)(fd, times);
+    struct ovl_node *node;
+    int r = find_fd_for_change(&call, fd, &node);
+    if (r == 1)
+        r = (int)shim_result(REAL(utimensat)(AT_FDCWD, node->real, times, AT_SYMLINK_NOFOLLOW));
+    else if (r == 0)
+        r = (int)shim_result(REAL(futimens)(fd, times));
+    return (int)shim_leave(&call, r);
+}
+
+/* ---- readlink --------------------------------------------------------------------------------------------- */
+
+/* A link of /proc to an object in a layer shows its merged path (CONTRACT 2.9). */
+static ssize_t show_merged(struct shim_call *call, const char *path, char *buf, size_t size, ssize_t n)
+{
+    if (strncmp(path, "/proc/", 6) != 0 || n <= 0 || buf[0] != '/')
+        return n;
+    char *full = ovl_ctx_alloc(&call->ctx, OVL_REAL_MAX);
+    char *merged = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
+    if (!full || !merged)
+        return n;
+    ssize_t all = shim_result(REAL(readlinkat)(AT_FDCWD, path, full, OVL_REAL_MAX - 1));
+    if (all <= 0)
+        return n;
+    full[all] = '\0';
+    all = ovl_merged_path(call->ctx.space, full, merged, OVL_PATH_MAX);
+    if (all < 0)
+        return n;
+    if ((size_t)all > size)
+        all = (ssize_t)size;
+    memcpy(buf, merged, (size_t)all);
+    return all;
+}
+
+static ssize_t read_node(const struct ovl_node *node, char *buf, size_t size)
+{
+    if (!node->exists)
+        return -ENOENT;
+    return shim_result(REAL(readlinkat)(AT_FDCWD, node->real, buf, size));
+}
+
+ssize_t wrap_readlinkat(int dirfd, const char *path, char *buf, size_t size)
+{
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(readlinkat)(dirfd, path, buf, size);
+    struct ovl_node *node;
+    ssize_t r = shim_find(&call, &dirfd, &path, 0, &node);
+    if (r == SHIM_INSIDE) {
+        r = read_node(node, buf, size);
+    } else if (r == SHIM_OUTSIDE) {
+        r = shim_result(REAL(readlinkat)(dirfd, path, buf, size));
+        if (call.node || (path && *path == '/'))
+            r = show_merged(&call, path, buf, size, r);
+    }
+    return shim_leave(&call, r);
+}
+
+ssize_t wrap_readlink(const char *path, char *buf, size_t size)
+{
+    return wrap_readlinkat(AT_FDCWD, path, buf, size);
+}
+
+#define SHIM_FILE_meta
+#include "export.h"

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * open, openat, creat and their twins.
+ */
+#define _GNU_SOURCE
+#include "boundary.h"
+#include "fds.h"
+#include "real.h"
+#include "wrap.h"
+
+#include <stdlib.h>
+
+/* The flags of resolution that an open with these flags has. */
+static unsigned walk_flags(int flags)
+{
+    unsigned walk = 0;
+    if (!(flags & O_NOFOLLOW) && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL))
+        walk |= OVL_FOLLOW;
+    if (!(flags & O_PATH) && ((flags & O_ACCMODE) != O_RDONLY || flags & (O_CREAT | O_TRUNC)))
+        walk |= OVL_CHANGE;
+    return walk;
+}
+
+static bool is_for_directory(int flags)
+{
+    return (flags & (O_DIRECTORY | O_PATH)) && (flags & O_TMPFILE) != O_TMPFILE;
+}
+
+/* Remember which directory a new descriptor stands for; whatever else it is forgets the last one. */
+static void remember(int fd, const struct ovl_node *node, int flags, const char *outside)
+{
+    if (node && S_ISDIR(node->st.st_mode) && node->exists)
+        shim_fds_set(fd, SHIM_FD_INSIDE, node->path);
+    else if (!node && is_for_directory(flags))
+        shim_fds_set_outside(fd, outside);
+    else
+        shim_fds_clear(fd);
+}
+
+/* A program that writes to a device or FIFO that lies in a lower layer changes nothing there. */
+static int retry_special(struct shim_call *call, int *dirfd, const char **path, unsigned walk, struct ovl_node **node)
+{
+    int r = shim_find(call, dirfd, path, walk & ~OVL_CHANGE, node);
+    struct stat st;
+    if (r != SHIM_OUTSIDE)
+        return r;
+    if (REAL(fstatat)(*dirfd, *path, &st, walk & OVL_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW) < 0 || S_ISREG(st.st_mode) ||
+        S_ISDIR(st.st_mode))
+        return -EROFS;
+    return SHIM_OUTSIDE;
+}
+
+static int open_at(const char *function, int dirfd, const char *path, int flags, mode_t mode)
+{
+    struct shim_call call;
+    if (!shim_begin(&call, function))
+        return REAL(openat)(dirfd, path, flags, mode);
+    struct ovl_node *node;
+    const unsigned walk = walk_flags(flags);
+    const int given = dirfd;
+    const char *name = path;
+    int r = shim_find(&call, &dirfd, &path, walk, &node);
+    if (r == -EROFS && (walk & OVL_CHANGE) && !(flags & O_CREAT)) {
+        dirfd = given;
+        path = name;
+        r = retry_special(&call, &dirfd, &path, walk, &node);
+    }
+    if (r == SHIM_INSIDE)
+        r = ovl_open(&call.ctx, node, flags, mode);
+    else if (r == SHIM_OUTSIDE)
+        r = (int)shim_result(REAL(openat)(dirfd, path, flags, mode));
+    if (r >= 0)
+        remember(r, node, flags, path);
+    return (int)shim_leave(&call, r);
+}
+
+static mode_t mode_of(int flags, va_list args)
+{
+    return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(args, mode_t) : 0;
+}
+
+int wrap_openat(int dirfd, const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    mode_t mode = mode_of(flags, args);
+    va_end(args);
+    return open_at("openat", dirfd, path, flags, mode);
+}
+
+int wrap_open(const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    mode_t mode = mode_of(flags, args);
+    va_end(args);
+    return open_at("open", AT_FDCWD, path, flags, mode);
+}
+
+int wrap_creat(const char *path, mode_t mode)
+{
+    return open_at("creat", AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC, mode);
+}
+
+void __chk_fail(void) __attribute__((noreturn)); /* libc's end of a program that _FORTIFY_SOURCE catches */
+
+int wrap___open_2(const char *path, int flags)
+{
+    if ((flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE)
+        __chk_fail();
+    return open_at("open", AT_FDCWD, path, flags, 0);
+}
+
+int wrap___openat_2(int dirfd, const char *path, int flags)
+{
+    if ((flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE)
+        __chk_fail();
+    return open_at("openat", dirfd, path, flags, 0);
+}
+
+#define SHIM_FILE_open
+#include "export.h"

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Streams: fopen, freopen, setmntent.
+ *
+ * A file that is only read is handed to the real fopen by its layer path.  One that may be made or
+ * changed is opened by wrap_open() exactly once, because a second open of the same file is not the
+ * same thing: a file made with mode 0444 refuses it, a FIFO's other end sees it, "x" fails.
+ * The stream is then put over that descriptor: by fdopen, or, where only fopen and freopen know how to
+ * set the stream up, by opening /dev/null and moving our descriptor onto the stream's number.
+ */
+#define _GNU_SOURCE
+#include "boundary.h"
+#include "real.h"
+#include "wrap.h"
+
+#include <stdio_ext.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MODE_CHARS 7 /* so many characters of a mode glibc looks at */
+
+/* What a mode string asks for. */
+struct mode {
+    int flags;    /* of open(2) */
+    bool special; /* 'c' or ",ccs=": set up by fopen, ignored by fdopen */
+};
+
+static bool parse_mode(const char *text, struct mode *mode)
+{
+    int access = O_WRONLY, other = O_CREAT;
+    if (*text == 'r') {
+        access = O_RDONLY;
+        other = 0;
+    } else if (*text == 'w') {
+        other |= O_TRUNC;
+    } else if (*text == 'a') {
+        other |= O_APPEND;
+    } else {
+        return false;
+    }
+    mode->special = strstr(text, ",ccs=") != NULL;
+    for (int i = 1; i < MODE_CHARS && text[i]; i++) {
+        if (text[i] == '+')
+            access = O_RDWR;
+        else if (text[i] == 'x')
+            other |= O_EXCL;
+        else if (text[i] == 'e')
+            other |= O_CLOEXEC;
+        else if (text[i] == 'c')
+            mode->special = true;
+    }
+    mode->flags = access | other;
+    return true;
+}
+
+static bool only_reads(const struct mode *mode)
+{
+    return (mode->flags & O_ACCMODE) == O_RDONLY;
+}
+
+/* Put the file open as fd under a stream that is open on /dev/null. fd is taken. */
+static FILE *move_under(FILE *stream, int fd, const struct mode *mode)
+{
+    int moved = wrap_dup3(fd, fileno(stream), mode->flags & O_CLOEXEC);
+    int error = errno;
+    wrap_close(fd);
+    errno = error;
+    return moved == -1 ? NULL : stream;
+}
+
+/* The mode for opening /dev/null: one that may exist already. */
+static void without_exclusive(char *text)
+{
+    for (int i = 1; i < MODE_CHARS && text[i] && text[i] != ','; i++)
+        if (text[i] == 'x')
+            text[i] = 'b';
+}
+
+/* Open for writing through the overlay and put a stream over it. */
+static FILE *open_to_write(const char *path, const char *text, const struct mode *mode)
+{
+    int fd = wrap_open(path, mode->flags, 0666);
+    if (fd == -1)
+        return NULL;
+    if ((mode->flags & (O_APPEND | O_ACCMODE)) == (O_APPEND | O_WRONLY))
+        lseek(fd, 0, SEEK_END);
+    if (!mode->special) {
+        FILE *stream = fdopen(fd, text);
+        if (!stream)
+            wrap_close(fd);
+        return stream;
+    }
+    char *carrier_text = strdup(text);
+    FILE *stream = NULL;
+    if (carrier_text) {
+        without_exclusive(carrier_text);
+        stream = REAL(fopen)("/dev/null", carrier_text);
+        free(carrier_text);
+    }
+    if (!stream) {
+        wrap_close(fd);
+        return NULL;
+    }
+    if (!move_under(stream, fd, mode)) {
+        fclose(stream);
+        return NULL;
+    }
+    return stream;
+}
+
+FILE *wrap_fopen(const char *path, const char *text)
+{
+    struct shim_call call;
+    struct mode mode;
+    if (!parse_mode(text, &mode) || !shim_enter(&call))
+        return REAL(fopen)(path, text);
+
+    int dirfd = AT_FDCWD;
+    const char *place = path;
+    struct ovl_node *node;
+    FILE *stream = NULL;
+    bool reads = only_reads(&mode);
+    int r = shim_find(&call, &dirfd, &place, reads ? OVL_FOLLOW : OVL_FOLLOW | OVL_CHANGE, &node);
+    if (r == SHIM_INSIDE && reads && !node->exists)
+        r = -ENOENT;
+    if (r == SHIM_OUTSIDE)
+        stream = REAL(fopen)(place, text);
+    else if (!reads)
+        stream = open_to_write(path, text, &mode);
+    else if (r == SHIM_INSIDE)
+        stream = REAL(fopen)(node->real, text);
+    else
+        errno = -r;
+    shim_leave(&call, stream ? 0 : -errno);
+    return stream;
+}
+
+/* freopen fails with an error of ours: the stream is closed and its descriptor too, as always. */
+static FILE *reopen_fails(FILE *stream, int error)
+{
+    REAL(freopen)("", "r", stream);
+    errno = error;
+    return NULL;
+}
+
+static FILE *reopen_to_write(const char *path, const char *text, const struct mode *mode, FILE *stream)
+{
+    char *carrier_text = strdup(text);
+    if (!carrier_text)
+        return reopen_fails(stream, ENOMEM);
+    without_exclusive(carrier_text);
+    /* First, so that what the stream holds is written before the file is opened again, perhaps the same one. */
+    FILE *reopened = REAL(freopen)("/dev/null", carrier_text, stream);
+    free(carrier_text);
+    if (!reopened)
+        return NULL;
+    int fd = wrap_open(path, mode->flags, 0666);
+    if (fd == -1)
+        return reopen_fails(stream, errno);
+    if ((mode->flags & (O_APPEND | O_ACCMODE)) == (O_APPEND | O_WRONLY))
+        lseek(fd, 0, SEEK_END);
+    return move_under(reopened, fd, mode) ? reopened : reopen_fails(stream, errno);
+}
+
+/* Where a stream's own file lies, for a change of its mode. */
+static int find_own(struct shim_call *call, FILE *stream, struct ovl_node **node)
+{
+    int fd = fileno(stream);
+    return fd == -1 ? SHIM_OUTSIDE : shim_find_fd(call, fd, node);
+}
+
+FILE *wrap_freopen(const char *path, const char *text, FILE *stream)
+{
+    struct shim_call call;
+    struct mode mode;
+    if (!parse_mode(text, &mode) || !shim_enter(&call))
+        return REAL(freopen)(path, text, stream);
+
+    bool reads = only_reads(&mode);
+    int dirfd = AT_FDCWD, r = SHIM_OUTSIDE;
+    const char *place = path;
+    struct ovl_node *node = NULL;
+    if (path)
+        r = shim_find(&call, &dirfd, &place, reads ? OVL_FOLLOW : OVL_FOLLOW | OVL_CHANGE, &node);
+    else if (!reads)
+        r = find_own(&call, stream, &node);
+    if (r == SHIM_INSIDE && reads && !node->exists)
+        r = -ENOENT;
+
+    FILE *reopened;
+    if (r == SHIM_INSIDE)
+        reopened = reads ? REAL(freopen)(node->real, text, stream)
+                         : reopen_to_write(path ? path : node->path, text, &mode, stream);
+    else if (r == SHIM_OUTSIDE)
+        reopened = REAL(freopen)(place, text, stream);
+    else
+        reopened = reopen_fails(stream, -r);
+    shim_leave(&call, reopened ? 0 : -errno);
+    return reopened;
+}
+
+/* glibc reads mount tables with close-on-exec, without cancellation, and without locks. */
+FILE *wrap_setmntent(const char *path, const char *text)
+{
+    char *full;
+    if (!shim_is_active())
+        return REAL(setmntent)(path, text);
+    if (asprintf(&full, "%sce", text) == -1)
+        return NULL;
+    FILE *stream = wrap_fopen(path, full);
+    free(full);
+    if (stream)
+        __fsetlocking(stream, FSETLOCKING_BYCALLER);
+    return stream;
+}
+
+#define SHIM_FILE_stdio
+#include "export.h"

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Extended attributes, by path, by link and by descriptor; ACLs come this way too.
+ *
+ * What must hold: the overlay's own attributes (opaque and whiteout marks) are neither seen nor set
+ * below a mount, and a change through whatever descriptor of a lower file lands in its copy.
+ * What would fail is found out before the copy-up where it can be, so that a refused change leaves
+ * nothing behind.
+ */
+#define _GNU_SOURCE
+#include "boundary.h"
+#include "real.h"
+#include "wrap.h"
+
+#include <string.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+/* ---- reading ------------------------------------------------------------------------------------- */
+
+static ssize_t get(const char *path, unsigned follow, const char *name, void *value, size_t size)
+{
+    struct shim_call call;
+    ssize_t (*real)(const char *, const char *, void *, size_t) = follow ? REAL(getxattr) : REAL(lgetxattr);
+    if (!shim_begin(&call, follow ? "getxattr" : "lgetxattr"))
+        return real(path, name, value, size);
+    int dirfd = AT_FDCWD;
+    struct ovl_node *node;
+    long r = shim_find(&call, &dirfd, &path, follow, &node);
+    if (r == SHIM_OUTSIDE)
+        r = shim_result(real(path, name, value, size));
+    else if (r == SHIM_INSIDE && !node->exists)
+        r = -ENOENT;
+    else if (r == SHIM_INSIDE && ovl_is_private_xattr(name))
+        r = -ENODATA;
+    else if (r == SHIM_INSIDE)
+        r = shim_result(REAL(lgetxattr)(node->real, name, value, size));
+    return shim_leave(&call, r);
+}
+
+ssize_t wrap_getxattr(const char *path, const char *name, void *value, size_t size)
+{
+    return get(path, OVL_FOLLOW, name, value, size);
+}
+
+ssize_t wrap_lgetxattr(const char *path, const char *name, void *value, size_t size)
+{
+    return get(path, 0, name, value, size);
+}
+
+ssize_t wrap_fgetxattr(int fd, const char *name, void *value, size_t size)
+{
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(fgetxattr)(fd, name, value, size);
+    struct ovl_node *node;
+    /* Only a mark of ours is worth the question where the descriptor leads. */
+    bool hidden = ovl_is_private_xattr(name) && shim_find_fd(&call, fd, &node) != SHIM_OUTSIDE;
+    long r = hidden ? -ENODATA : shim_result(REAL(fgetxattr)(fd, name, value, size));
+    return shim_leave(&call, r);
+}
+
+/* ---- listing ------------------------------------------------------------------------------------- */
+
+/* Take the overlay's own names out of a list: its new length. */
+static ssize_t without_private(char *list, ssize_t length)
+{
+    char *out = list;
+    for (const char *name = list, *next; name < list + length; name = next) {
+        next = name + strlen(name) + 1;
+        if (ovl_is_private_xattr(name))
+            continue;
+        memmove(out, name, (size_t)(next - name));
+        out += next - name;
+    }
+    return out - list;
+}
+
+/* Where an object's attributes are listed. */
+struct source {
+    const char *path; /* NULL: the descriptor */
+    int fd;
+};
+
+static ssize_t list_source(const struct source *source, char *list, size_t size)
+{
+    return shim_result(source->path ? REAL(llistxattr)(source->path, list, size)
+                                    : REAL(flistxattr)(source->fd, list, size));
+}
+
+/* List what is not ours.  The caller's buffer can be too small, or absent, for names that it will not
+ * see: the whole list then goes into one of the call's own. */
+static ssize_t list_public(struct shim_call *call, const struct source *source, char *list, size_t size)
+{
+    ssize_t r = list_source(source, list, size);
+    if (r >= 0 && size > 0)
+        return without_private(list, r);
+    if ((r <= 0 && r != -ERANGE) || (r == -ERANGE && size == 0))
+        return r;
+    ssize_t length = list_source(source, NULL, 0);
+    if (length <= 0)
+        return length;
+    char *whole = ovl_ctx_alloc(&call->ctx, (size_t)length);
+    if (!whole)
+        return r == -ERANGE ? r : length;
+    length = list_source(source, whole, (size_t)length);
+    if (length > 0)
+        length = without_private(whole, length);
+    if (length < 0 || size == 0)
+        return length;
+    if ((size_t)length > size)
+        return -ERANGE;
+    memcpy(list, whole, (size_t)length);
+    return length;
+}
+
+static ssize_t list_names(const char *path, unsigned follow, char *list, size_t size)
+{
+    struct shim_call call;
+    ssize_t (*real)(const char *, char *, size_t) = follow ? REAL(listxattr) : REAL(llistxattr);
+    if (!shim_begin(&call, follow ? "listxattr" : "llistxattr"))
+        return real(path, list, size);
+    int dirfd = AT_FDCWD;
+    struct ovl_node *node;
+    long r = shim_find(&call, &dirfd, &path, follow, &node);
+    if (r == SHIM_OUTSIDE) {
+        r = shim_result(real(path, list, size));
+    } else if (r == SHIM_INSIDE && !node->exists) {
+        r = -ENOENT;
+    } else if (r == SHIM_INSIDE) {
+        struct source source = {node->real, -1};
+        r = list_public(&call, &source, list, size);
+    }
+    return shim_leave(&call, r);
+}
+
+ssize_t wrap_listxattr(const char *path, char *list, size_t size)
+{
+    return list_names(path, OVL_FOLLOW, list, size);
+}
+
+ssize_t wrap_llistxattr(const char *path, char *list, size_t size)
+{
+    return list_names(path, 0, list, size);
+}
+
+ssize_t wrap_flistxattr(int fd, char *list, size_t size)
+{
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(flistxattr)(fd, list, size);
+    struct ovl_node *node;
+    struct source source = {NULL, fd};
+    long r = shim_find_fd(&call, fd, &node) == SHIM_OUTSIDE ? list_source(&source, list, size)
+                                                            : list_public(&call, &source, list, size);
+    return shim_leave(&call, r);
+}
+
+/* ---- changing ------------------------------------------------------------------------------------- */
+
+/* One change: an attribute set, or removed where value is NULL and remove is true. */
+struct change {
+    const char *name;
+    const void *value;
+    size_t size;
+    int flags;
+    bool remove;
+};
+
+static long change_path(const char *path, const struct change *c)
+{
+    return shim_result(c->remove ? REAL(lremovexattr)(path, c->name)
+                                 : REAL(lsetxattr)(path, c->name, c->value, c->size, c->flags));
+}
+
+static long change_fd(int fd, const struct change *c)
+{
+    return shim_result(c->remove ? REAL(fremovexattr)(fd, c->name)
+                                 : REAL(fsetxattr)(fd, c->name, c->value, c->size, c->flags));
+}
+
+/* What the kernel would refuse however the copy looks. */
+static long would_fail(struct shim_call *call, const struct ovl_node *node, const struct change *c)
+{
+    if (!node->exists)
+        return -ENOENT;
+    if (ovl_is_private_xattr(c->name))
+        return -EPERM;
+    if (ovl_is_read_only(node->ovl))
+        return -EROFS;
+    if (strncmp(c->name, "user.", 5) == 0) {
+        if (!S_ISREG(node->st.st_mode) && !S_ISDIR(node->st.st_mode))
+            return -EPERM;
+        int r = ovl_access(&call->ctx, node, W_OK, true);
+        if (r < 0)
+            return r;
+    }
+    if (!c->remove && !(c->flags & (XATTR_CREATE | XATTR_REPLACE)))
+        return 0;
+    long there = shim_result(REAL(lgetxattr)(node->real, c->name, NULL, 0));
+    if (there >= 0)
+        return c->flags & XATTR_CREATE ? -EEXIST : 0;
+    return (c->flags & XATTR_CREATE) && there == -ENODATA ? 0 : there;
+}
+
+static long change_node(struct shim_call *call, struct ovl_node *node, const struct change *c)
+{
+    long r = would_fail(call, node, c);
+    if (r == 0)
+        r = ovl_copy_up(&call->ctx, node, OVL_COPY_ALL);
+    return r < 0 ? r : change_path(node->real, c);
+}
+
+static int change(const char *path, unsigned follow, const struct change *c)
+{
+    struct shim_call call;
+    bool active = shim_begin(&call, c->remove ? "removexattr" : "setxattr");
+    int dirfd = AT_FDCWD;
+    struct ovl_node *node;
+    long r = active ? shim_find(&call, &dirfd, &path, follow | OVL_CHANGE, &node) : SHIM_OUTSIDE;
+    if (r == SHIM_INSIDE)
+        r = change_node(&call, node, c);
+    else if (r == SHIM_OUTSIDE && c->remove)
+        r = shim_result(follow ? REAL(removexattr)(path, c->name) : REAL(lremovexattr)(path, c->name));
+    else if (r == SHIM_OUTSIDE)
+        r = shim_result(follow ? REAL(setxattr)(path, c->name, c->value, c->size, c->flags)
+                               : REAL(lsetxattr)(path, c->name, c->value, c->size, c->flags));
+    return active ? (int)shim_leave(&call, r) : (int)(r < 0 ? -1 : r);
+}
+
+static bool is_same(int fd, const struct ovl_node *node)
+{
+    struct stat own, named;
+    return ovl_ops_kernel.fstat(fd, &own) == 0 && ovl_ops_kernel.lstat(node->real, &named) == 0 &&
+           own.st_dev == named.st_dev && own.st_ino == named.st_ino;
+}
+
+static int change_open(int fd, const struct change *c)
+{
+    struct shim_call call;
+    if (!shim_begin(&call, c->remove ? "fremovexattr" : "fsetxattr"))
+        return (int)(change_fd(fd, c) < 0 ? -1 : 0);
+    struct ovl_node *node;
+    int mode = wrap_fcntl(fd, F_GETFL);
+    /* The kernel refuses what can't be changed through any descriptor: closed ones, O_PATH. */
+    long r = mode == -1 || (mode & O_PATH) ? SHIM_OUTSIDE : shim_find_fd(&call, fd, &node);
+    if (r == SHIM_OUTSIDE) {
+        r = change_fd(fd, c);
+    } else if (r == SHIM_INSIDE) {
+        r = would_fail(&call, node, c);
+        if (r == 0)
+            r = ovl_copy_up(&call.ctx, node, OVL_COPY_ALL);
+        /* The descriptor may be of the lower file still. */
+        if (r >= 0)
+            r = is_same(fd, node) ? change_fd(fd, c) : change_path(node->real, c);
+    }
+    return (int)shim_leave(&call, r);
+}
+
+int wrap_setxattr(const char *path, const char *name, const void *value, size_t size, int flags)
+{
+    return change(path, OVL_FOLLOW, &(struct change){name, value, size, flags, false});
+}
+
+int wrap_lsetxattr(const char *path, const char *name, const void *value, size_t size, int flags)
+{
+    return change(path, 0, &(struct change){name, value, size, flags, false});
+}
+
+int wrap_fsetxattr(int fd, const char *name, const void *value, size_t size, int flags)
+{
+    return change_open(fd, &(struct change){name, value, size, flags, false});
+}
+
+int wrap_removexattr(const char *path, const char *name)
+{
+    return change(path, OVL_FOLLOW, &(struct change){name, NULL, 0, 0, true});
+}
+
+int wrap_lremovexattr(const char *path, const char *name)
+{
+    return change(path, 0, &(struct change){name, NULL, 0, 0, true});
+}
+
+int wrap_fremovexattr(int fd, const char *name)
+{
+    return change_open(fd, &(struct change){name, NULL, 0, 0, true});
+}
+
+#define SHIM_FILE_xattr
+#include "export.h"

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""Where the bare file system and Linux overlayfs answer differently, and which one libovl follows.
+
+An entry applies to one answer: it gets the operation's words, the bare answer and the kernel's, and
+says whether it explains them.  `right` is the side that libovl must agree with.  Anything that no
+entry explains is a failure of the tests themselves.
+"""
+
+from dataclasses import dataclass
+from typing import Callable
+
+
+@dataclass(frozen=True)
+class Difference:
+    name: str
+    right: str  # 'bare', 'kernel' or 'either'
+    why: str
+    explains: Callable
+
+
+DIFFERENCES = [
+    Difference(
+        "directory-rename", "kernel",
+        "overlayfs without redirect_dir gives EXDEV for a directory that has lower content; so does libovl",
+        lambda words, bare, kernel: words[0].startswith("rename") and kernel == "EXDEV"),
+    Difference(
+        "mount-is-busy", "kernel",
+        "a mount can't be removed, and a bare directory is none",
+        lambda words, bare, kernel: words[0] in ("rmdir", "remove") and kernel == "EBUSY"),
+    Difference(
+        "link-across", "kernel",
+        "a bare directory lies on the file system of its surroundings: no EXDEV (C-3.10)",
+        lambda words, bare, kernel: words[0] in ("link", "linkat") and "@/.." in words and kernel == "EXDEV"),
+    Difference(
+        "origin", "bare",
+        "an overlayfs of an ordinary user can't follow the origin of a copied-up file by its handle",
+        lambda words, bare, kernel: words[0] in ("ident", "lident", "xident", "dident", "fident")),
+    Difference(
+        "hard-links", "bare",
+        "overlayfs without index breaks a lower hard link at copy-up; C-3.5 wants it kept",
+        lambda words, bare, kernel: words[0] in LINK_COUNTS and without_links(bare) == without_links(kernel)),
+]
+
+# Why a whole scenario can't be put to one side.
+SIDES_LEFT_OUT = {
+    "directory-rename": "an EXDEV of a merged directory changes all that follows",
+    "redirect-dir": "an ordinary user's overlayfs can't follow redirects",
+    "marks": "a bare directory has no whiteout marks, and the kernel knows no .wh. names",
+    "index": "overlayfs without index breaks lower hard links at copy-up",
+    "copied-owner": "the kernel never lets an ordinary user write what it does not own (C-3.9 does)",
+    "acl-ids": "an ordinary user's name space has no such uid for an entry of an ACL",
+    "mount-point": "a bare directory is no mount point",
+    "border": "a bare directory lies on the file system of its surroundings",
+    "same-layer-device": "the bare directory lies on one file system",
+}
+
+LINK_COUNTS = {"stat", "lstat", "fstat", "fstatat", "tree"}
+
+
+def without_links(answer):
+    return " ".join(w for w in answer.split(" ") if not w.startswith("nlink="))
+
+
+def find(words, bare, kernel):
+    for difference in DIFFERENCES:
+        if difference.explains(words, bare, kernel):
+            return difference
+    return None
+
+
+def explained(name):
+    return name in SIDES_LEFT_OUT or any(d.name == name for d in DIFFERENCES)

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * opsh: reads operations, runs them, prints one answer each (see opsh.h).  Words are separated by
+ * blanks; \s \t \n \\ \xHH escape, "" is the empty word and NULL the null pointer.  '#' begins a
+ * comment line, which gives no answer.
+ */
+#include "opsh.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+/* Times after this one were made by the run: all times that tests set lie before it. */
+static const time_t NOW = 1700000000;
+
+static int slot[SLOTS];
+
+static const struct {
+    const char *name;
+    int value;
+} constant[] = {
+#define C(x) {#x, x}
+    C(O_RDONLY), C(O_WRONLY), C(O_RDWR), C(O_CREAT), C(O_EXCL), C(O_TRUNC), C(O_APPEND), C(O_DIRECTORY), C(O_NOFOLLOW),
+    C(O_PATH), C(O_TMPFILE), C(O_CLOEXEC), C(O_NONBLOCK), C(O_SYNC), C(O_NOATIME), C(AT_SYMLINK_NOFOLLOW),
+    C(AT_SYMLINK_FOLLOW), C(AT_REMOVEDIR), C(AT_EMPTY_PATH), C(AT_EACCESS), C(RENAME_NOREPLACE), C(RENAME_EXCHANGE),
+    C(RENAME_WHITEOUT), C(F_OK), C(R_OK), C(W_OK), C(X_OK), C(SEEK_SET), C(SEEK_CUR), C(SEEK_END), C(SEEK_DATA),
+    C(SEEK_HOLE), C(S_IFREG), C(S_IFIFO), C(S_IFSOCK), C(S_IFCHR), C(S_IFBLK), C(S_IFDIR), C(XATTR_CREATE),
+    C(XATTR_REPLACE),
+#undef C
+};
+
+static int constant_value(const char *name, size_t n)
+{
+    for (size_t i = 0; i < sizeof constant / sizeof *constant; i++)
+        if (strlen(constant[i].name) == n && memcmp(constant[i].name, name, n) == 0)
+            return constant[i].value;
+    char *end;
+    long v = strtol(name, &end, 0);
+    if (end != name + n) {
+        fprintf(stderr, "opsh: no such constant: %.*s\n", (int)n, name);
+        exit(2);
+    }
+    return (int)v;
+}
+
+int number(const char *word)
+{
+    int sum = 0;
+    while (word) {
+        size_t n = strcspn(word, "|");
+        sum |= constant_value(word, n);
+        word = word[n] ? word + n + 1 : NULL;
+    }
+    return sum;
+}
+
+int fd_of(const char *word)
+{
+    if (strcmp(word, "cwd") == 0)
+        return AT_FDCWD;
+    if (strcmp(word, "bad") == 0)
+        return 999;
+    return slot[number(word) % SLOTS];
+}
+
+void keep(const char *word, int fd)
+{
+    if (fd >= 0)
+        slot[number(word) % SLOTS] = fd;
+    say(fd);
+}
+
+struct timespec time_of(const char *word)
+{
+    struct timespec t = {0, 0};
+    if (strcmp(word, "now") == 0)
+        t.tv_nsec = UTIME_NOW;
+    else if (strcmp(word, "omit") == 0)
+        t.tv_nsec = UTIME_OMIT;
+    else
+        sscanf(word, "%ld.%ld", &t.tv_sec, &t.tv_nsec);
+    return t;
+}
+
+int identity(dev_t dev, ino_t ino)
+{
+    static struct {
+        dev_t dev;
+        ino_t ino;
+    } seen[1024];
+    static int n;
+    int i = 0;
+    while (i < n && (seen[i].dev != dev || seen[i].ino != ino))
+        i++;
+    if (i == n && n < (int)(sizeof seen / sizeof *seen)) {
+        seen[n].dev = dev;
+        seen[n++].ino = ino;
+    }
+    return i;
+}
+
+void put_escaped(const char *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)bytes[i];
+        if (c <= ' ' || c >= 127 || c == '\\')
+            printf("\\x%02x", c);
+        else
+            putchar(c);
+    }
+}
+
+void say_errno(void)
+{
+    const char *name = strerrorname_np(errno);
+    printf("%s\n", name ? name : "?");
+}
+
+void say(long r)
+{
+    if (r < 0)
+        say_errno();
+    else
+        puts("ok");
+}
+
+void say_number(long r)
+{
+    if (r < 0)
+        say_errno();
+    else
+        printf("ok %ld\n", r);
+}
+
+void say_bytes(const char *bytes, ssize_t n)
+{
+    if (n < 0) {
+        say_errno();
+        return;
+    }
+    fputs("ok ", stdout);
+    put_escaped(bytes, (size_t)n);
+    putchar('\n');
+}
+
+void say_string(const char *s)
+{
+    say_bytes(s, s ? (ssize_t)strlen(s) : -1);
+}
+
+char type_letter(mode_t mode)
+{
+    switch (mode & S_IFMT) {
+    case S_IFREG:
+        return 'f';
+    case S_IFDIR:
+        return 'd';
+    case S_IFLNK:
+        return 'l';
+    case S_IFIFO:
+        return 'p';
+    case S_IFSOCK:
+        return 's';
+    case S_IFCHR:
+        return 'c';
+    default:
+        return 'b';
+    }
+}
+
+void put_stat(const struct stat *st)
+{
+    printf("%c %04o", type_letter(st->st_mode), st->st_mode & 07777u);
+    if (!S_ISDIR(st->st_mode))
+        printf(" nlink=%lu size=%ld", (unsigned long)st->st_nlink, (long)st->st_size);
+    printf(" %u:%u ", st->st_uid, st->st_gid);
+    if (st->st_mtim.tv_sec > NOW)
+        fputs("now", stdout);
+    else
+        printf("%ld.%09ld", (long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
+}
+
+static int hex(char c)
+{
+    const char *digits = "0123456789abcdef", *at = strchr(digits, c);
+    return at ? (int)(at - digits) : 0;
+}
+
+/* Undo the escapes of one word in place. */
+static char *unescape(char *word)
+{
+    if (strcmp(word, "NULL") == 0)
+        return NULL;
+    char *out = word;
+    if (strcmp(word, "\"\"") == 0)
+        *out = 0;
+    else {
+        for (char *in = word; *in; in++) {
+            char c = *in;
+            if (c == '\\' && in[1]) {
+                c = *++in;
+                c = c == 's' ? ' ' : c == 't' ? '\t' : c == 'n' ? '\n' : c;
+                if (c == 'x' && in[1] && in[2]) {
+                    c = (char)(hex(in[1]) * 16 + hex(in[2]));
+                    in += 2;
+                }
+            }
+            *out++ = c;
+        }
+        *out = 0;
+    }
+    return word;
+}
+
+static const struct op *find(const struct op *op, const char *name)
+{
+    while (op->name && strcmp(op->name, name) != 0)
+        op++;
+    return op->name ? op : NULL;
+}
+
+static void run_line(char *line)
+{
+    char *argv[16] = {0};
+    int argc = 0;
+    for (char *word = strtok(line, " \n"); word && argc < 15; word = strtok(NULL, " \n"))
+        argv[argc++] = word;
+    if (!argc || argv[0][0] == '#')
+        return;
+    const struct op *op = find(file_ops, argv[0]);
+    if (!op)
+        op = find(path_ops, argv[0]);
+    if (!op)
+        op = find(dir_ops, argv[0]);
+    if (!op || argc - 1 < op->arguments) {
+        fprintf(stderr, "opsh: %s: no such operation, or too few arguments\n", argv[0]);
+        exit(2);
+    }
+    for (int i = 1; i < argc; i++)
+        argv[i] = unescape(argv[i]);
+    errno = 0;
+    op->run(argv);
+    fflush(stdout);
+}
+
+int main(void)
+{
+    char *line = NULL;
+    size_t size = 0;
+    for (int i = 0; i < SLOTS; i++)
+        slot[i] = -1;
+    while (getline(&line, &size, stdin) > 0)
+        run_line(line);
+    free(line);
+    return 0;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the files of opsh share.  opsh is the program that the integration tests run on a bare
+ * directory, on Linux overlayfs and under libovl: one operation a line on stdin, one answer a
+ * line on stdout, so that the three answers can be compared as text.  An answer is "ok", "ok" and
+ * a value, or the name of an errno; whatever may differ between two equal trees (inode numbers,
+ * times of the run itself, sizes of directories) is left out or normalised.
+ */
+#ifndef OPSH_H
+#define OPSH_H
+
+#include <dirent.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+enum { SLOTS = 32 };
+
+/* A word list: argv[0] is the operation's name; absent arguments are NULL up to argv[7]. */
+struct op {
+    const char *name;
+    int arguments; /* at least so many */
+    void (*run)(char **argv);
+};
+
+extern const struct op file_ops[], path_ops[], dir_ops[];
+
+/* Print "ok" for r >= 0, else errno's name. */
+void say(long r);
+/* Print "ok" and the number, or errno's name. */
+void say_number(long r);
+/* Print "ok" and n escaped bytes, or errno's name if n < 0. */
+void say_bytes(const char *bytes, ssize_t n);
+void say_string(const char *s);
+/* Print errno's name. */
+void say_errno(void);
+void put_escaped(const char *bytes, size_t n);
+/* Type, mode, link count, size, owner, mtime: what two equal objects have in common. */
+void put_stat(const struct stat *st);
+char type_letter(mode_t mode);
+
+/* A number, or names joined by '|'. */
+int number(const char *word);
+/* A descriptor by its slot; "cwd" is AT_FDCWD, "bad" one that is not open. */
+int fd_of(const char *word);
+/* Keep an opened descriptor in a slot and answer for the call. */
+void keep(const char *word, int fd);
+struct timespec time_of(const char *word);
+/* The class of an object's identity: the same number for the same (device, inode). */
+int identity(dev_t dev, ino_t ino);
+
+#endif

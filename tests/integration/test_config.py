@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: MIT
+"""Configurations: what is wrong gives one exact line and status 125 and the program is not run (C-1.6); what is
+right is read as C-1.2 to C-1.5 and C-1.7 say."""
+
+import os
+import subprocess
+
+import pytest
+
+SHOWN = 'echo ran; cat "$1"/f'
+
+
+class Place:
+    """A folder with layers l, l2 and files, and ways to start a program with a configuration."""
+
+    def __init__(self, world):
+        if "ovl" not in world.sides:
+            pytest.skip("needs the library under test")
+        self.base, self.role, self.library = world.base(), world.role, world.tools.library
+        self.mount = f"{self.base}/m"
+        for name in ("l", "l2", "l/inner"):
+            os.mkdir(f"{self.base}/{name}")
+        self.file("l/f", "lower\n")
+        self.file("l2/g", "second\n")
+        self.file("afile", "")
+        os.chmod(self.base, 0o755)
+        subprocess.run(["chown", "-R", f"{world.role.uid}:{world.role.gid}", self.base], check=world.role.root or
+                       os.geteuid() == 0)
+        for name in ("l", "l2"):
+            world.watch(f"{self.base}/{name}")
+
+    def file(self, name, text):
+        path = f"{self.base}/{name}"
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as f:
+            f.write(text)
+        return path
+
+    def folder(self, name, mode=0o755, owner=None):
+        path = f"{self.base}/{name}"
+        os.makedirs(path, exist_ok=True)
+        os.chmod(path, mode)
+        if os.geteuid() == 0:
+            os.chown(path, *(owner or (self.role.uid, self.role.gid)))
+        return path
+
+    def run(self, conf, command=None, env=None, cwd=None, before=()):
+        """Start a program: (status, stdout, stderr) with the folder written B."""
+        command = command or ["sh", "-c", SHOWN, "sh", self.mount]
+        argv = [*self.role.drop(), *before, "env", f"LD_PRELOAD={self.library}"]
+        argv += ([f"OVL_CONF={conf}"] if conf is not None else []) + command
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, cwd=cwd or self.base, umask=0o022,
+                              env={**os.environ, **(env or {})})
+        return done.returncode, self.text(done.stdout), self.text(done.stderr)
+
+    def text(self, s):
+        return s.replace(self.base, "B")
+
+
+@pytest.fixture
+def place(world):
+    return Place(world)
+
+
+# Inline options after which the program must not run, and the line without 'libovl: OVL_CONF: '.
+# B is the test's folder, M is mount=B/m and L is lowerdir=B/l.
+INLINE = {
+    "unknown-key": ("M,L,colour=red", "unknown key 'colour'; the keys are mount, lowerdir, upperdir, workdir, exclude, "
+                    "whiteout, readdir, static, static-allow and volatile"),
+    "repeated-key": ("M,L,upperdir=B/u,upperdir=B/u2", "key 'upperdir' is given twice for one overlay; leave one of them out"),
+    "repeated-mount": ("M,M,L", "key 'mount' is given twice for one overlay; leave one of them out"),
+    "repeated-lower": ("M,L,L", "key 'lowerdir' is given twice for one overlay; separate layers by ':' or append them "
+                       "with lowerdir+="),
+    "no-mount": ("L", "an overlay has no mount; add mount= and the absolute path where it is to be seen"),
+    "no-lower": ("M", "the overlay of mount=B/m has no lower layer; add lowerdir= and one or more directories"),
+    "no-value": ("M,L,volatile", "'volatile' has no '='; options are KEY=VALUE, a comma in a value is '\\,'"),
+    "empty-value": ("M,lowerdir=", "lowerdir=: empty; give a value or leave the key out"),
+    "relative-mount": ("mount=x/y,L", "mount=x/y: not an absolute path; paths in OVL_CONF begin with '/'"),
+    "relative-lower": ("M,lowerdir=l", "lowerdir=l: not an absolute path; paths in OVL_CONF begin with '/'"),
+    "relative-second-lower": ("M,lowerdir=B/l:l2", "lowerdir=l2: not an absolute path; paths in OVL_CONF begin with '/'"),
+    "empty-lower": ("M,lowerdir=B/l::B/l2", "lowerdir=B/l::B/l2: a path is empty; write '\\:' for a colon that belongs to "
+                    "a path"),
+    "bad-escape": ("M,lowerdir=B/l\\x", "lowerdir=B/l\\x: a backslash stands only before , : ; and \\"),
+    "bad-whiteout": ("M,L,whiteout=aufs", "whiteout=aufs: unknown value; it is 'oci' or 'kernel'"),
+    "bad-readdir": ("M,L,readdir=random", "readdir=random: unknown value; it is 'sorted' or 'native'"),
+    "bad-static": ("M,L,static=no", "static=no: unknown value; it is 'deny', 'warn' or 'allow'"),
+    "bad-volatile": ("M,L,volatile=yes", "volatile=yes: unknown value; it is 'off' or 'on'"),
+    "missing-lower": ("M,lowerdir=B/none", "lowerdir=B/none: no such file or directory; name a directory that exists"),
+    "missing-second-lower": ("M,lowerdir=B/l:B/none",
+                             "lowerdir=B/none: no such file or directory; name a directory that exists"),
+    "lower-is-a-file": ("M,lowerdir=B/afile", "lowerdir=B/afile: not a directory; name a directory that exists"),
+    "mount-is-a-file": ("mount=B/afile,L", None),
+    "mount-below-a-file": ("mount=B/afile/x,L", None),
+    "upper-is-a-file": ("M,L,upperdir=B/afile", None),
+    "upper-without-parent": ("M,L,upperdir=B/no/such", None),
+    "upper-is-a-lower": ("M,L,upperdir=B/l", None),
+    "upper-contains-a-lower": ("M,lowerdir=B/l/inner,upperdir=B/l", None),
+    "two-overlays-one-upper": ("M,L,upperdir=B/u;mount=B/m2,lowerdir=B/l2,upperdir=B/u", None),
+    "two-overlays-one-mount": ("M,L;M,lowerdir=B/l2", None),
+    "work-is-a-file": ("M,L,upperdir=B/u,workdir=B/afile", None),
+    "work-inside-the-upper": ("M,L,upperdir=B/u,workdir=B/u/work", None),
+    "work-is-the-upper": ("M,L,upperdir=B/u,workdir=B/u", None),
+    "cycle": ("mount=B/m,lowerdir=B/m2/x;mount=B/m2,lowerdir=B/m/y", None),
+}
+
+
+@pytest.mark.parametrize("name", INLINE)
+def test_wrong_inline(place, name):
+    options, message = INLINE[name]
+    options = options.replace("M", f"mount={place.mount}").replace("L", f"lowerdir={place.base}/l").replace("B/", f"{place.base}/")
+    refused(place.run(options), "libovl: OVL_CONF: ", message)
+
+
+def refused(result, start, message):
+    status, out, err = result
+    assert (status, out) == (125, "")
+    assert err.startswith(start) and err.count("\n") == 1 and err.endswith("\n"), err
+    if message is not None:
+        assert err == f"{start}{message}\n"
+
+
+# A configuration file's text, the line that is wrong, and the message.
+FILES = {
+    "unknown-key": ("[overlay]\nmount=B/m\nlowerdir=l\ncolour = red\n", 4, INLINE["unknown-key"][1]),
+    "repeated-key": ("[overlay]\nmount=B/m\nlowerdir=l\nupperdir=u\n\nupperdir=u2\n", 6, INLINE["repeated-key"][1]),
+    "relative-mount": ("# c\n[overlay]\nmount=m\nlowerdir=l\n", 3,
+                       "mount=m: not an absolute path; a mount begins with '/'"),
+    "missing-lower": ("[overlay]\nmount=B/m\nlowerdir=l\nlowerdir=none\n", 4,
+                      "lowerdir=B/none: no such file or directory; name a directory that exists"),
+    "no-section": ("mount=B/m\n", 1, "key 'mount' stands before the first section; begin with a line [overlay]"),
+    "bad-section": ("[over]\nmount=B/m\n", 1, "'[over]' begins no section; write [overlay] or [overlay NAME] on a line "
+                    "of its own"),
+    "no-equals": ("[overlay]\nmount\n", 2, "'mount' has no '='; lines are KEY=VALUE, [overlay NAME], or comments that "
+                  "begin with '#'"),
+    "unset-variable": ("[overlay]\nmount=B/m\nlowerdir=${NO_SUCH}/l\n", 3,
+                       "lowerdir=${NO_SUCH}/l: the variable NO_SUCH is not set; set it or write its value"),
+    "no-lower": ("[overlay]\nmount=B/m\n", 1, INLINE["no-lower"][1]),
+    "no-mount": ("\n[overlay]\nlowerdir=l\n", 2, INLINE["no-mount"][1]),
+    "names-twice": ("[overlay a]\nmount=B/m\nlowerdir=l\n[overlay a]\nmount=B/m2\nlowerdir=l\n", 4,
+                    "two overlays are named 'a'; give each a name of its own"),
+    "comment-after-value": ("[overlay]\nmount=B/m\nlowerdir=l # the layer\n", 3,
+                            "lowerdir=B/l # the layer: no such file or directory; name a directory that exists"),
+    "same-upper": ("[overlay]\nmount=B/m\nlowerdir=l\nupperdir=u\n[overlay]\nmount=B/m2\nlowerdir=l2\nupperdir=u\n", None,
+                   None),
+    "mount-is-a-file": ("[overlay]\nmount=B/afile\nlowerdir=l\n", 2, None),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_wrong_file(place, name):
+    text, line, message = FILES[name]
+    conf = place.file("conf", text.replace("B/", f"{place.base}/"))
+    refused(place.run(conf), f"libovl: B/conf:{line}: " if line else "libovl: B/conf:", message)
+
+
+def test_missing_file(place):
+    for conf in (f"{place.base}/nothing.conf", "nothing.conf", place.base):
+        status, out, err = place.run(conf)
+        assert (status, out) == (125, "")
+        assert err.startswith("libovl: ") and err.count("\n") == 1
+
+
+def test_unreadable_layer(place, user_only):
+    place.folder("closed", 0o000)
+    refused(place.run(f"mount={place.mount},lowerdir={place.base}/closed"), "libovl: OVL_CONF: ",
+            "lowerdir=B/closed: permission denied; a layer must be readable and searchable for its user")
+
+
+def test_upper_on_a_read_only_file_system(place):
+    place.folder("ro/u")
+    place.folder("w", 0o700)
+    conf = f"mount={place.mount},lowerdir={place.base}/l,upperdir={place.base}/ro/u"
+    setup = f"mount --bind {place.base}/ro {place.base}/ro && mount -o remount,bind,ro {place.base}/ro && exec \"$@\""
+    before = ["unshare", "-m" if place.role.root else "-Urm", "sh", "-c", setup, "sh"]
+    refused(place.run(conf, before=before), "libovl: OVL_CONF: ", None)
+    refused(place.run(conf + f",workdir={place.base}/w", before=before), "libovl: OVL_CONF: ", None)
+
+
+def test_work_directory_of_another_user(place):
+    if os.geteuid() != 0:
+        pytest.skip("needs root to make it")
+    place.folder("u")
+    other = (4242, 4242)
+    place.folder("w", 0o700, owner=other)
+    refused(place.run(f"mount={place.mount},lowerdir={place.base}/l,upperdir={place.base}/u,workdir={place.base}/w"),
+            "libovl: OVL_CONF: ", None)
+
+
+def test_work_directory_that_others_can_write(place):
+    place.folder("u")
+    place.folder("w", 0o777)
+    refused(place.run(f"mount={place.mount},lowerdir={place.base}/l,upperdir={place.base}/u,workdir={place.base}/w"),
+            "libovl: OVL_CONF: ", None)
+
+
+def test_work_directory_that_is_a_link(place):
+    place.folder("u")
+    place.folder("w", 0o700)
+    os.symlink("w", f"{place.base}/wl")
+    refused(place.run(f"mount={place.mount},lowerdir={place.base}/l,upperdir={place.base}/u,workdir={place.base}/wl"),
+            "libovl: OVL_CONF: ", None)
+
+
+def test_work_directory_that_can_not_be_made(place, user_only):
+    """C-1.5: the error says 'set workdir='."""
+    place.folder("p/u")
+    place.folder("p", 0o555)
+    status, out, err = place.run(f"mount={place.mount},lowerdir={place.base}/l,upperdir={place.base}/p/u")
+    assert (status, out) == (125, "")
+    assert "set workdir=" in err and err.count("\n") == 1
+
+
+def test_work_directory_on_another_file_system(place, root_only):
+    place.folder("u")
+    place.folder("t")
+    setup = f"mount -t tmpfs tmpfs {place.base}/t && mkdir -m 700 {place.base}/t/w && exec \"$@\""
+    refused(place.run(f"mount={place.mount},lowerdir={place.base}/l,upperdir={place.base}/u,workdir={place.base}/t/w",
+                      before=["unshare", "-m", "sh", "-c", setup, "sh"]), "libovl: OVL_CONF: ", None)
+
+
+@pytest.mark.parametrize("change", ["lowerdir=B/l2", "lowerdir=B/l:B/l2", "whiteout=kernel"])
+def test_work_directory_of_a_living_run(place, change):
+    """C-1.6: used with other lowers or another whiteout form while a run lives; the same is welcome."""
+    conf = f"mount={place.mount},lowerdir={place.base}/l,upperdir={place.base}/u"
+    change = change.replace("B/", f"{place.base}/")
+    other = conf.replace(f"lowerdir={place.base}/l", change) if change.startswith("lowerdir") else f"{conf},{change}"
+    argv = [*place.role.drop(), "env", f"LD_PRELOAD={place.library}", f"OVL_CONF={conf}", "sh", "-c", "echo up; read x"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=place.base) as living:
+        assert living.stdout.readline() == "up\n"
+        assert place.run(conf)[0] == 0
+        refused(place.run(other), "libovl: OVL_CONF: ", None)
+        living.communicate("\n")
+    assert living.returncode == 0
+
+
+def test_inside_another_value_is_an_error(place):
+    """C-1.7: any other value than the running one; an empty one is the way out."""
+    conf = f"mount={place.mount},lowerdir={place.base}/l"
+    for inner, wanted in ((f"OVL_CONF=mount={place.base}/m2,lowerdir={place.base}/l", (125, "")),
+                          ("OVL_CONF=", (1, "ran\n")), (f"OVL_CONF={conf}", (0, "ran\nlower\n"))):
+        status, out, _ = place.run(conf, ["env", inner, "sh", "-c", SHOWN, "sh", place.mount])
+        assert (status, out) == wanted, inner
+
+
+def test_inert_without_configuration(place):
+    """C-1.7."""
+    for conf in (None, ""):
+        status, out, err = place.run(conf)
+        assert (status, out) == (1, "ran\n")
+        assert "libovl" not in err
+
+
+def test_lost_variables_are_restored(place):
+    """C-1.7, C-1.11: inside, an unset OVL_CONF or a lost LD_PRELOAD is restored."""
+    conf = f"mount={place.mount},lowerdir={place.base}/l"
+    for words in (["env", "-i", "PATH=/usr/bin:/bin"], ["env", "-u", "OVL_CONF"], ["env", "-u", "LD_PRELOAD"],
+                  ["env", "-u", "LD_PRELOAD", "-u", "OVL_CONF"], ["env", "-u", "OVL_RUN"]):
+        status, out, err = place.run(conf, [*words, "sh", "-c", SHOWN, "sh", place.mount])
+        assert (status, out, err) == (0, "ran\nlower\n", ""), words
+    status, out, err = place.run(conf, ["sh", "-c", f"unset LD_PRELOAD OVL_CONF; sh -c '{SHOWN}' sh {place.mount}"])
+    assert (status, out, err) == (0, "ran\nlower\n", "")
+
+
+def test_right_inline(place):
+    """C-1.3: escapes, lowerdir+=, trailing separators."""
+    odd = place.folder("a,b:c;d\\e")
+    place.file("a,b:c;d\\e/f", "odd\n")
+    escaped = odd.replace("\\", "\\\\").replace(",", "\\,").replace(":", "\\:").replace(";", "\\;")
+    for conf in (f"mount={place.mount},lowerdir={escaped}", f"mount={place.mount},lowerdir+={escaped},lowerdir+={place.base}/l",
+                 f"lowerdir={escaped}:{place.base}/l,mount={place.mount},", f"mount={place.mount},lowerdir={escaped};"):
+        assert place.run(conf) == (0, "ran\nodd\n", ""), conf
+
+
+def test_right_file(place):
+    """C-1.4: sections, comments, repeats, relative paths, variables, long lines."""
+    home = place.folder("home")
+    place.folder("home/h")
+    place.file("home/h/f", "from home\n")
+    long = ":".join(["l2"] * 300 + ["l"])
+    for text, wanted in (("# c\n; c\n\n[overlay]\n  mount = B/m  \nlowerdir = l2\nlowerdir=l\n", "lower"),
+                         ("[overlay name]\r\nmount=B/m\r\nlowerdir=l\r\n", "lower"),
+                         ("[overlay]\nmount=B/m\nlowerdir=~/h\n", "from home"),
+                         ("[overlay]\nmount=B/m\nlowerdir=${OVL_TEST}/h\n", "from home"),
+                         (f"[overlay]\nmount=B/m\nlowerdir={long}\n", "lower"),
+                         ("[overlay]\nmount=B/m\nlowerdir=l2:l\n[overlay]\nmount=B/m2\nlowerdir=l2", "lower")):
+        conf = place.file("conf", text.replace("B/", f"{place.base}/"))
+        env = {"HOME": home, "OVL_TEST": home}
+        assert place.run(conf, env=env) == (0, f"ran\n{wanted}\n", ""), text
+        assert place.run("./conf", env=env) == (0, f"ran\n{wanted}\n", ""), text
+        os.rename(conf, f"{place.base}/c=d")
+        assert place.run("./c=d", env=env) == (0, f"ran\n{wanted}\n", ""), text
+
+
+def test_resolved_once(place):
+    """C-1.4: a changed directory, variable or file gives no child another overlay."""
+    conf = place.file("conf", "[overlay]\nmount=${OVL_TEST}\nlowerdir=l\n")
+    script = (f"cd /; export OVL_TEST=/elsewhere; echo broken >{conf}; sh -c 'cat {place.mount}/f'; "
+              f"rm {conf}; env cat {place.mount}/f")
+    assert place.run("conf", ["sh", "-c", script], env={"OVL_TEST": place.mount}) == (0, "lower\nlower\n", "")
+
+
+def test_upper_and_work_are_made(place):
+    """C-1.5."""
+    conf = f"mount={place.mount},lowerdir={place.base}/l,upperdir={place.base}/u"
+    assert place.run(conf, ["sh", "-c", f"echo x >{place.mount}/n"]) == (0, "", "")
+    assert sorted(os.listdir(f"{place.base}/u")) == ["n"]
+    assert os.stat(f"{place.base}/u.work").st_mode & 0o7777 == 0o700
+    assert not os.path.lexists(place.mount)
+
+
+def test_static_programs_are_refused(place):
+    """C-1.12."""
+    source = place.file("s.c", "int main(void) { return 7; }\n")
+    static = f"{place.base}/static"
+    subprocess.run(["gcc", "-static", "-o", static, source], check=True)
+    conf = f"mount={place.mount},lowerdir={place.base}/l"
+    script = ["sh", "-c", f"{static}; echo $?"]
+    status, out, err = place.run(conf, script)
+    assert out == "126\n" and "libovl: " in err and "static" in err
+    assert place.run(conf + ",static=allow", script)[1] == "7\n"
+    status, out, err = place.run(conf + ",static=warn", script)
+    assert out == "7\n"
+    assert place.run(conf + f",static-allow={static}", script)[1] == "7\n"
+
+
+def test_set_id_programs_are_refused(place, root_only):
+    program = f"{place.base}/suid"
+    subprocess.run(["cp", "/usr/bin/id", program], check=True)
+    os.chown(program, 1, 1)
+    os.chmod(program, 0o4755)
+    _, out, err = place.run(f"mount={place.mount},lowerdir={place.base}/l", ["sh", "-c", f"{program}; echo $?"])
+    assert out == "126\n" and "libovl: " in err
+
+
+def test_messages_go_to_the_log_file(place):
+    """C-5.1, C-5.2: debug lines go to OVL_LOG_FILE, never to stdout or stderr."""
+    log = f"{place.base}/log"
+    conf = f"mount={place.mount},lowerdir={place.base}/l,upperdir={place.base}/u"
+    env = {"OVL_LOG": "debug", "OVL_LOG_FILE": log}
+    assert place.run(conf, ["sh", "-c", f"cat {place.mount}/f; echo x >>{place.mount}/f"], env=env) == (0, "lower\n", "")
+    with open(log) as f:
+        lines = f.read().splitlines()
+    assert lines and all(line.startswith("libovl: ") for line in lines)
+    assert any(f"{place.mount}/f" in line for line in lines)

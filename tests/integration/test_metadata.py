@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: MIT
+"""Modes, owners, times, extended attributes, and what the caller may do (C-3.2, C-3.3, C-3.9)."""
+
+import os
+
+import pytest
+
+from layers import Dir, File, Link, link
+
+LOW = {"f": "content", "d/f": "1", "d/": Dir(mode=0o750), "s": link("f"), "dang": link("no"), "ro": File(content="r",
+       mode=0o444), "x": File(content="x", xattrs={"user.one": "1"}), "dx/": Dir(xattrs={"user.d": "d"}), "dx/f": "1",
+       "t": File(content="t", mtime=1111111111.25), "suid": File(content="s", mode=0o4755)}
+
+
+def test_chmod(compare):
+    compare([LOW], """
+        chmod @/f 0600
+        stat @/f
+        cat @/f
+        chmod @/d 0700
+        stat @/d
+        stat @/d/f
+        chmod @/s 0640
+        stat @/f
+        chmod @/dang 0600
+        chmod @/missing 0600
+        chmod @/f/x 0600
+        open 1 @/d/f O_RDONLY
+        fchmod 1 0606
+        fstat 1
+        stat @/d/f
+        open 2 @/d O_RDONLY|O_DIRECTORY
+        fchmodat 2 f 0604
+        stat @/d/f
+        fchmod 2 0755
+        stat @/d
+        fchmod bad 0
+        chmod @ 0711
+        stat @
+        chmod @/suid 0755
+        chmod @/ro 0644
+        put @/ro now
+    """)
+
+
+def test_times(compare):
+    compare([LOW], """
+        utimens @/f 1.000000001 2.000000002
+        times @/f
+        utimens @/f omit 3.5
+        times @/f
+        utimens @/d omit 4.25
+        stat @/d
+        utimens @/d/f now now
+        stat @/d/f
+        utimens @/s omit 5.0
+        stat @/f
+        utimens @/s omit 6.0 AT_SYMLINK_NOFOLLOW
+        lstat @/s
+        stat @/f
+        utimens @/x omit omit
+        stat @/x
+        utimens @/missing omit omit
+        utimens @/missing 1.0 1.0
+        open 1 @/t O_RDONLY
+        futimens 1 omit 7.0
+        fstat 1
+        stat @/t
+        append @/t more
+        stat @/t
+        utimens @/dang 1.0 1.0
+    """)
+
+
+def test_owner(compare, role):
+    other = 4321 if role.root else role.uid
+    compare([LOW], f"""
+        chown @/f {other} {other}
+        stat @/f
+        chown @/d {role.uid} {role.gid}
+        stat @/d
+        chown @/s -1 {other}
+        lchown @/s {other} {other}
+        lstat @/s
+        stat @/f
+        chown @/missing 1 1
+        chown @/suid {other} {other}
+        stat @/suid
+        open 1 @/x O_RDONLY
+        fchown 1 {other} -1
+        fstat 1
+        stat @/x
+        fchownat cwd @/d/f {other} {other} AT_SYMLINK_NOFOLLOW
+        fchownat 1 "" {other} {other} AT_EMPTY_PATH
+        stat @/d/f
+        fchown bad 1 1
+    """)
+
+
+def test_xattrs(compare):
+    compare([LOW], """
+        setxattr @/f user.a 1
+        getxattr @/f user.a
+        listxattr @/f
+        setxattr @/x user.two 2
+        listxattr @/x
+        removexattr @/x user.one
+        listxattr @/x
+        removexattr @/x user.one
+        setxattr @/x user.two 3 XATTR_CREATE
+        setxattr @/x user.three 3 XATTR_REPLACE
+        setxattr @/d user.a 1
+        listxattr @/d
+        setxattr @/dx user.e 1
+        listxattr @/dx
+        removexattr @/dx user.d
+        listxattr @/dx
+        setxattr @/missing user.a 1
+        lsetxattr @/s user.a 1
+        setxattr @/s user.b 1
+        getxattr @/f user.b
+        open 1 @/t O_RDONLY
+        fsetxattr 1 user.z 9
+        fgetxattr 1 user.z
+        getxattr @/t user.z
+        fremovexattr 1 user.z
+        setxattr @/f noprefix 1
+        setxattr @/f foo.bar 1
+        getxattr @/f user.missing
+    """)
+
+
+def test_acl_survives_copy_up(compare):
+    acl = b"\x02\0\0\0" + b"".join(tag.to_bytes(2, "little") + perm.to_bytes(2, "little") + ident.to_bytes(4, "little")
+                                   for tag, perm, ident in [(1, 6, 2**32 - 1), (2, 7, 4242), (4, 4, 2**32 - 1),
+                                                            (16, 7, 2**32 - 1), (32, 4, 2**32 - 1)])
+
+    class Raw(str):
+        def encode(self):
+            return acl
+    compare([{"f": File(content="1", xattrs={"system.posix_acl_access": Raw()}, mode=0o674),
+              "d/": Dir(xattrs={"system.posix_acl_default": Raw()}), "d/x": "1"}], """
+        listxattr @/f
+        append @/f 2
+        listxattr @/f
+        stat @/f
+        put @/d/new 1
+        stat @/d/new
+        mkdir @/d/sub
+        stat @/d/sub
+        listxattr @/d/sub
+        chmod @/d 0700
+        listxattr @/d
+    """, without={"kernel": "acl-ids"})
+
+
+def test_metadata_of_new_objects(compare):
+    compare([{"d/": Dir(mode=0o2775), "d/old": "1"}], """
+        put @/d/f 1
+        stat @/d/f
+        mkdir @/d/sub 0700
+        stat @/d/sub
+        umask 027
+        put @/d/g 1
+        mkdir @/d/h
+        mkfifo @/d/p 0666
+        stat @/d/p
+        open 1 @/d/q O_CREAT|O_WRONLY 01777
+        fstat 1
+    """)
+
+
+def test_parents_keep_their_times(compare):
+    """C-3.3: a copy-up deep below does not touch the parents' times or modes."""
+    compare([{"a/": Dir(mode=0o751), "a/b/": Dir(mode=0o710), "a/b/c/": Dir(mode=0o2755), "a/b/c/f": "1"}], """
+        append @/a/b/c/f 2
+        stat @/a
+        stat @/a/b
+        stat @/a/b/c
+        chmod @/a/b/c/f 0600
+        stat @/a/b/c
+        put @/a/b/c/new 1
+        stat @/a/b/c
+        stat @/a/b
+    """)
+
+
+def test_symlinks_keep_times_and_owner(compare):
+    compare([{"l": Link(target="no where", mtime=1222222222.5), "d/l": link("x")}], """
+        lstat @/l
+        link @/l @/l2
+        lstat @/l
+        rename @/l @/l3
+        lstat @/l3
+        readlink @/l3
+        rename @/d/l @/d/m
+        lstat @/d/m
+    """)
+
+
+FOREIGN = {"f": "root's", "ro": File(content="r", mode=0o444), "private": File(content="p", mode=0o600),
+           "group": File(content="g", mode=0o664), "d/f": "1", "closed/": Dir(mode=0o700), "closed/f": "1",
+           "rod/": Dir(mode=0o555), "rod/f": "1", "exec": File(content="#!/bin/sh\nexit 7\n", mode=0o755)}
+
+
+@pytest.fixture
+def foreign(compare, user_only):
+    """Lower layers of root for an ordinary user; the bare directory is the user's: 'what it could do if the
+    object were copied up already, owned by the caller'."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to make layers of another owner")
+
+    def run(script):
+        compare([FOREIGN], script, without={"kernel": "copied-owner"}, tree=False, lower_owner=(0, 0))
+    return run
+
+
+def test_root_owned_layers_can_be_changed(foreign):
+    """C-3.9."""
+    foreign("""
+        append @/f +mine
+        cat @/f
+        stat @/f
+        put @/new 1
+        stat @/new
+        put @/d/new 1
+        mkdir @/d/sub
+        unlink @/d/f
+        stat @/d/f
+        chmod @/group 0600
+        stat @/group
+        truncate @/group 0
+        rename @/exec @/exec2
+        stat @/exec2
+        utimens @/exec2 1.0 2.0
+        stat @/exec2
+        access @/f W_OK
+        access @/d W_OK
+        access @ W_OK
+        append @/ro x
+        access @/ro W_OK
+        stat @/rod/f
+        put @/rod/x 1
+        unlink @/rod/f
+        access @/rod W_OK
+        put @/rod/f x
+        symlink x @/d/s
+        mkfifo @/d/p 0600
+    """)
+
+
+def test_a_refused_write_copies_nothing(world, user_only):
+    """C-3.9: a 0444 file refuses writing with EACCES and is not copied up by the attempt."""
+    owner = (0, 0) if os.geteuid() == 0 else None
+    side = world.ovl([FOREIGN], upper={}, lower_owner=owner)
+    assert side.opsh("""
+        append @/ro x
+        open 1 @/ro O_RDWR
+        truncate @/ro 0
+    """)[0] == ["EACCES"] * 3
+    assert os.listdir(side.upper) == []
+
+
+def test_unreadable_files_can_not_be_copied_up(world, user_only):
+    """C-3.9: a file that the caller can't read: EACCES, and nothing changed."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to make layers of another owner")
+    side = world.ovl([FOREIGN], upper={}, lower_owner=(0, 0))
+    assert side.opsh("""
+        cat @/private
+        append @/private x
+        chmod @/private 0644
+        rename @/private @/p
+        stat @/p
+        put @/closed/f x
+        readdir @/closed
+        unlink @/closed/f
+        stat @/private
+    """)[0][:8] == ["EACCES", "EACCES", "EACCES", "EACCES", "ENOENT", "EACCES", "EACCES", "EACCES"]
+    assert os.listdir(side.upper) == []
+
+
+def test_set_id_bits_go_where_the_owner_can_not_be_kept(world, user_only):
+    """C-3.3."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to make layers of another owner")
+    side = world.ovl([{"s": File(content="s", mode=0o6755)}], upper={}, lower_owner=(0, 0))
+    lines = side.opsh("""
+        utimens @/s 1.0 2.0
+        stat @/s
+    """)[0]
+    assert lines[1].startswith("ok f 0755 ")

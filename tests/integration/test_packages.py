@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: MIT
+"""The main job on real input: Debian packages are built in an overlay and come out byte for byte.
+
+Each test does the same thing twice at the same path, as an ordinary user: first in a plain directory,
+which is then moved away; then in an overlay mounted where that directory was, with the pristine tree as its lower
+layer.  (C-1.1, C-1.8, C-1.11, C-3.1, C-4.2, C-4.3.)
+
+OVL_FETCHED  where tests/tools/fetch.sh has put the source packages (default: build/fetched of this tree)
+"""
+
+import hashlib
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+
+import layers
+
+FETCHED = pathlib.Path(os.environ.get("OVL_FETCHED") or pathlib.Path(__file__).parents[2] / "build/fetched")
+EPOCH = "1700000000"
+
+
+class Twice:
+    """One place, used outside and inside.
+
+    p: the place; src: the pristine tree, the overlay's lower; outside: what the plain run left there; upper."""
+
+    def __init__(self, world, role, tools, guard):
+        self.base = world.base()
+        self.place = os.path.join(self.base, "p")
+        self.src = os.path.join(self.base, "src")
+        self.outside = os.path.join(self.base, "outside")
+        self.upper = os.path.join(self.base, "upper")
+        self.home = os.path.join(self.base, "home")
+        self.role, self.tools, self.guard = role, tools, guard
+        for path in (self.src, self.home):
+            os.mkdir(path)
+
+    def environment(self, inside):
+        env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": self.home,
+               "LC_ALL": "C.UTF-8", "TZ": "UTC", "SOURCE_DATE_EPOCH": EPOCH, "LOGNAME": "user", "USER": "user"}
+        if inside:
+            env["OVL_CONF"] = f"mount={self.place},lowerdir={self.src},upperdir={self.upper}"
+            env["LD_PRELOAD"] = self.tools.library
+            env["OVL_LOG_FILE"] = os.path.join(self.base, "ovl.log")
+        return env
+
+    def sh(self, script, cwd, inside=False, timeout=1200, check=True):
+        """What the script prints, stdout and stderr."""
+        done = subprocess.run(self.role.drop() + ["sh", "-ec", f"cd {cwd}\n{script}"], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=self.environment(inside), cwd="/",
+                              umask=0o022, timeout=timeout, text=True, errors="surrogateescape")
+        if check and done.returncode != 0:
+            pytest.fail(f"{'inside' if inside else 'outside'}: status {done.returncode}\n{done.stdout[-6000:]}",
+                        pytrace=False)
+        return done.stdout
+
+    def own(self):
+        """Everything so far is the ordinary user's: nothing but libovl protects the lower layer."""
+        subprocess.run(["chown", "-hR", f"{self.role.uid}:{self.role.gid}", self.base], check=True)
+
+    def run(self, script, cwd, timeout=1200):
+        """The script's output outside and inside. The lower layer must not change."""
+        self.own()
+        subprocess.run(["cp", "-a", self.src, self.place], check=True)
+        before = layers.fingerprint(self.src)
+        outside = self.sh(script, cwd, timeout=timeout)
+        os.rename(self.place, self.outside)
+        inside = self.sh(script, cwd, inside=True, timeout=timeout)
+        assert not os.path.exists(self.place), "the real file system was reached below the mount"
+        assert layers.fingerprint(self.src) == before, "the lower layer was changed (C-3.1)"
+        return outside, inside
+
+    def tree(self, inside, below=".", but="^$"):
+        """path, type, mode, size or link target, content hash of everything below a directory of the place."""
+        if not inside:
+            os.rename(self.outside, self.place)
+        script = r"""find . \( -type f -printf '%p %y %m %s ' -exec sha256sum {} \; \) -o -printf '%p %y %m %l\n'"""
+        out = self.sh(script, os.path.join(self.place, below), inside=inside)
+        if not inside:
+            os.rename(self.place, self.outside)
+        return sorted(line for line in out.splitlines() if not re.search(but, line))
+
+
+@pytest.fixture
+def twice(world, role, tools, guard, user_only):
+    if "ovl" not in world.sides:
+        pytest.skip("needs the library under test")
+    return Twice(world, role, tools, guard)
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def unpack(twice, package):
+    found = sorted(FETCHED.glob(f"source/{package}_*.dsc"))
+    assert found, f"no source of {package} in {FETCHED}: run tests/tools/fetch.sh {FETCHED}"
+    subprocess.run(["dpkg-source", "--no-check", "-x", str(found[0]), f"{twice.src}/{package}"], check=True,
+                   capture_output=True)
+
+
+def debs(folder):
+    return {p.name: p for p in pathlib.Path(folder).glob("*.deb")}
+
+
+def summary(log):
+    """The numbers of an automake test suite."""
+    return re.findall(r"^# (TOTAL|PASS|SKIP|XFAIL|FAIL|XPASS|ERROR): +(\d+)", log, re.M)
+
+
+@pytest.mark.parametrize("package", ["hello", "lua5.4", "sed"])
+def test_debian_package_is_the_same_byte_for_byte(twice, package):
+    unpack(twice, package)
+    outside, inside = twice.run("DEB_BUILD_OPTIONS=parallel=2 dpkg-buildpackage -b -us -uc",
+                                f"{twice.place}/{package}")
+    wanted, got = debs(twice.outside), debs(twice.upper)
+    assert wanted and wanted.keys() == got.keys()
+    for name in wanted:
+        if sha256(wanted[name]) != sha256(got[name]):
+            pytest.fail(f"{name} differs\n{describe(wanted[name], got[name])}", pytrace=False)
+    assert summary(inside) == summary(outside)
+    if package == "sed":
+        numbers = dict(summary(inside))
+        assert int(numbers["PASS"]) > 100 and numbers["FAIL"] == "0", "sed's own tests (C-4.2)"
+
+
+def describe(wanted, got):
+    """How two packages differ: the listings, and the control files."""
+    text = []
+    for how in ("-c", "-I"):
+        a, b = (subprocess.run(["dpkg-deb", how, str(p)], capture_output=True, text=True).stdout.splitlines()
+                for p in (wanted, got))
+        text += [f"outside: {line}" for line in a if line not in b] + [f"inside:  {line}" for line in b if line not in a]
+    return "\n".join(text) or "same listings, other content"
+
+
+GIT = """
+export GIT_AUTHOR_DATE='1700000000 +0000' GIT_COMMITTER_DATE='1700000000 +0000' GIT_CONFIG_NOSYSTEM=1
+git config --global user.name User; git config --global user.email user@example.org
+git config --global init.defaultBranch main; git config --global gc.auto 0
+"""
+
+
+def test_git(twice):
+    """clone, status, commit, merge, gc: the same answers and the same objects."""
+    first = GIT + """
+        git init -q origin
+        cd origin
+        for i in $(seq 200); do mkdir -p d$((i % 10)); echo $i >d$((i % 10))/f$i; done
+        git add . && git commit -qm first
+        for i in $(seq 20); do echo $i >>d1/f1; git commit -qam "change $i"; done
+    """
+    twice.own()
+    twice.sh(first, twice.src)
+    outside, inside = twice.run(GIT + """
+        git -C origin status
+        cd origin
+        git mv d2 e2 && rm d3/f3 && echo more >>d4/f4 && git add -A && git status --short && git commit -qm second
+        git checkout -q -b side HEAD~5 && echo side >side && git add side && git commit -qm side
+        git checkout -q main && git merge -q -m merged side && git rebase -q side 2>&1
+        git gc -q --prune=now && git fsck --full --strict
+        git log --format='%H %s' && git stash list && git status
+        cd .. && git clone -q origin clone && cd clone && git status && git log -3 --format=%H
+        git switch -q -c work && rm -r d5 && git commit -qam work && git push -q origin work
+        cd ../origin && git branch -v && find .git -type f -name '*.lock'
+        """, twice.place)
+    assert inside == outside
+    index = r"/\.git/(index|logs/|objects/(pack|info)/|ORIG_HEAD)"  # hold times, or the order of packing
+    assert twice.tree(True, but=index) == twice.tree(False, but=index)
+
+
+def test_python_venv(twice):
+    """A virtual environment, and a package put into it without pip."""
+    os.makedirs(f"{twice.src}/dist/pkg")
+    pathlib.Path(f"{twice.src}/dist/pkg/__init__.py").write_text("VALUE = 42\n")
+    pathlib.Path(f"{twice.src}/dist/pkg/__main__.py").write_text(
+        "import sys, pkg\nprint(pkg.VALUE, pkg.__file__, sys.prefix, sys.executable)\n")
+    outside, inside = twice.run("""
+        /usr/bin/python3 -m venv --without-pip venv
+        site=$(venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+        venv/bin/python -c 'import shutil, sys; shutil.copytree("dist/pkg", sys.argv[1] + "/pkg")' "$site"
+        venv/bin/python -m compileall -q --invalidation-mode unchecked-hash "$site"
+        cd / && "$OLDPWD/venv/bin/python" -m pkg
+        . "$OLDPWD/venv/bin/activate" && python -c 'import pkg, sys; print(pkg.__cached__, sys.path)'
+        """, twice.place)
+    assert inside == outside
+    assert "42 " in inside
+    assert twice.tree(True) == twice.tree(False)
+
+
+def test_cmake_project(twice):
+    """configure, build, install and run with cmake and make: out of a read-only source."""
+    root = pathlib.Path(twice.src)
+    (root / "CMakeLists.txt").write_text("""cmake_minimum_required(VERSION 3.25)
+project(p C)
+add_library(l SHARED l.c)
+add_executable(e e.c)
+target_link_libraries(e PRIVATE l)
+install(TARGETS l e)
+""")
+    (root / "l.c").write_text("int l(void) { return 42; }\n")
+    (root / "e.c").write_text('#include <stdio.h>\nint l(void);\nint main(void) { printf("%d\\n", l()); return 0; }\n')
+    outside, inside = twice.run("""
+        cmake -S . -B build >/dev/null && cmake --build build -j 2 >/dev/null && build/e
+        cmake --install build --prefix "$PWD/usr" && LD_LIBRARY_PATH=$PWD/usr/lib usr/bin/e
+        touch l.c && cmake --build build >/dev/null && cmake --build build | grep -c Building || true
+        """, twice.place)
+    assert inside == outside
+    assert twice.tree(True, "usr") == twice.tree(False, "usr")
+
+
+FILES = {f"t/d{i % 100:02}/e{i % 7}/f{i}": f"{i}\n" for i in range(20000)}
+
+
+def plain(upper, kernel):
+    """What an upper holds, whiteout form aside: path to type, mode and content."""
+    found = {}
+    for folder, names, files in os.walk(upper):
+        relative = os.path.relpath(folder, upper)
+        for name in names + files:
+            path = os.path.join(folder, name)
+            key = os.path.normpath(os.path.join(relative, name))
+            st = os.lstat(path)
+            if os.path.isdir(path) and not os.path.islink(path):
+                found[key] = f"dir {st.st_mode:o}"
+                if kernel and b"y" in [os.getxattr(path, x) for x in os.listxattr(path) if x.endswith("overlay.opaque")]:
+                    found[os.path.join(key, ".wh..wh..opq")] = "opaque"
+            elif kernel and os.path.stat.S_ISCHR(st.st_mode) and st.st_rdev == 0:
+                found[key] = "whiteout"
+            elif not kernel and name == ".wh..wh..opq":
+                found[key] = "opaque"
+            elif not kernel and name.startswith(".wh."):
+                found[os.path.normpath(os.path.join(relative, name[4:]))] = "whiteout"
+            else:
+                found[key] = f"{st.st_mode:o} {st.st_size} {int(st.st_mtime)}"
+    return found
+
+
+def test_twenty_thousand_files(world, role):
+    """tar -x of a tree, rm -rf of it, and rm -rf of a lower one leave what Linux overlayfs leaves."""
+    made = world.make([{**{f"l/{path}": text for path, text in FILES.items()}, "old/a/b": "1", "keep/x": "2"}], {},
+                      sides=["kernel", "ovl"])
+    if "ovl" not in made:
+        pytest.skip("needs the library under test")
+    if "kernel" not in made:
+        pytest.skip("Linux overlayfs can't be mounted here")
+    archive = os.path.join(world.base(), "t.tar")
+    make_tar(archive)
+    left = {}
+    for name, side in made.items():
+        left[name] = []
+        for argv in (["tar", "-C", "@", "-xf", archive], ["tar", "-C", "@/old", "-xf", archive], ["rm", "-rf", "@/t"],
+                     ["rm", "-rf", "@/old"], ["rm", "-rf", "@/l"], ["tar", "-C", "@", "-xf", archive, "t/d00"],
+                     ["mkdir", "@/l"]):
+            result, = side.run([(argv, "")])
+            left[name].append((argv, result.status, result.out, result.err, plain(f"{side.base}/u", name == "kernel")))
+    for kernel, ovl in zip(left["kernel"], left["ovl"]):
+        assert ovl[:4] == kernel[:4]
+        changed = {k: (kernel[4].get(k), ovl[4].get(k)) for k in kernel[4].keys() | ovl[4].keys()
+                   if kernel[4].get(k) != ovl[4].get(k)}
+        assert not changed, f"after {kernel[0]}: {len(changed)} differences (kernel, libovl), {list(changed.items())[:5]}"
+
+
+def make_tar(archive):
+    folder = archive + ".d"
+    for path, text in FILES.items():
+        os.makedirs(os.path.dirname(f"{folder}/{path}"), exist_ok=True)
+        pathlib.Path(f"{folder}/{path}").write_text(text)
+    subprocess.run(["tar", "-C", folder, "--mtime=@1000000000", "--sort=name", "-cf", archive, "t"], check=True)
+    shutil.rmtree(folder)
+    os.chmod(archive, 0o644)

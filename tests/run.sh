@@ -1,0 +1,148 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# Installs what the tests need, builds every preset and runs everything.
+#
+#   tests/run.sh            the fast tier: at most 40 minutes on 2 cores
+#   tests/run.sh --long     the long tier as well: fuzzers for ten minutes each, TSan, gcc's UBSan, coverage
+#
+# As root the integration tests run both as root and as an ordinary user (a user id without a name), else only
+# as who you are.  Each step's output goes to build/log/STEP; the end of it is shown, all of it when it fails.
+set -u
+
+cd "$(dirname "$0")/.." || exit 1
+long=false
+case ${1-} in
+'') ;;
+--long) long=true ;;
+*)
+    sed -n 's/^#   //p' "$0" >&2
+    exit 2
+    ;;
+esac
+
+user=12345 # the ordinary user, as in tests/integration/conftest.py
+log=build/log
+fetched=${OVL_FETCHED:-$PWD/build/fetched}
+mkdir -p "$log"
+public=$(mktemp -d)
+chmod 755 "$public"
+trap 'chmod -R u+rwx "$public" 2>/dev/null; rm -rf "$public"' EXIT
+
+passed=0
+failed=0
+failures=
+
+# step NAME COMMAND...
+step() {
+    name=$1
+    shift
+    printf '\n== %s\n' "$name"
+    start=$(date +%s)
+    # Not in the condition of the `if`: there a shell ignores -e.
+    (set -e; "$@") >"$log/$name" 2>&1 </dev/null
+    status=$?
+    if [ "$status" = 0 ]; then
+        tail -n 4 "$log/$name"
+        passed=$((passed + 1))
+        printf -- '-- %s: passed in %s s\n' "$name" $(($(date +%s) - start))
+    else
+        tail -n 200 "$log/$name"
+        failed=$((failed + 1))
+        failures="$failures $name"
+        printf -- '-- %s: FAILED after %s s, see %s\n' "$name" $(($(date +%s) - start)) "$log/$name"
+    fi
+}
+
+install_packages() {
+    sh tests/tools/packages.sh \
+        gcc g++ make cmake pkgconf clang clang-format clang-tidy libclang-rt-14-dev cppcheck shellcheck valgrind \
+        libc6-dbg libcmocka-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user \
+        python3 python3-pytest python3-pytest-xdist strace util-linux acl attr e2fsprogs fakeroot git perl \
+        dpkg-dev debhelper
+}
+
+fetch() {
+    if ! sh tests/tools/fetch.sh "$fetched"; then
+        sh tests/tools/as-root.sh apt-get -qq update
+        sh tests/tools/fetch.sh "$fetched"
+    fi
+    APT_CONFIG=$fetched/apt/apt.conf sh tests/tools/as-root.sh \
+        env DEBIAN_FRONTEND=noninteractive apt-get -qq --yes --no-install-recommends build-dep hello lua5.4 sed
+}
+
+shell_scripts() {
+    # SC2016: '$1' in single quotes is meant for another program.
+    find examples tests .ci -name '*.sh' -exec shellcheck --external-sources --exclude=SC2016 {} + \
+        -o -path .ci/run -exec shellcheck {} +
+}
+
+valgrind_unit() {
+    for program in build/dev/tests/unit/test_*; do
+        [ -f "$program" ] || continue
+        echo "$program"
+        valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,possible "$program"
+    done
+}
+
+aarch64() {
+    # Debian's cmocka for aarch64 is unpacked, not installed: see tests/tools/fetch.sh.
+    cmake --preset aarch64 -DCMAKE_PREFIX_PATH="$fetched/arm64/usr"
+    cmake --build --preset aarch64
+    ctest --preset aarch64
+}
+
+integration() {
+    # The library where every user can read it.
+    cp build/dev/shim/libovl.so "$public/libovl.so"
+    OVL_LIBRARY=$public/libovl.so OVL_FETCHED=$fetched /usr/bin/python3 -m pytest -q -rs -n 2 --dist loadfile \
+        -p no:cacheprovider tests/integration
+}
+
+# example NAME: run examples/NAME.sh as an ordinary user.
+example() {
+    mkdir -p "$public/examples"
+    cp examples/*.sh "$public/examples"
+    cp build/dev/shim/libovl.so "$public/libovl.so"
+    set -- env "HOME=$public" "OVL_LIBRARY=$public/libovl.so" sh "$public/examples/$1.sh"
+    [ "$(id -u)" != 0 ] || set -- setpriv --reuid "$user" --regid "$user" --clear-groups "$@"
+    "$@"
+}
+
+fuzz() {
+    cp -R "tests/fuzz/corpus/$1" "$public/corpus-$1"
+    "build/asan/tests/fuzz/fuzz_$1" -max_total_time=600 -timeout=10 -print_final_stats=1 "$public/corpus-$1"
+}
+
+step packages install_packages
+step fetch fetch
+step dev cmake --workflow --preset dev
+step clang cmake --workflow --preset clang
+step asan cmake --workflow --preset asan
+step aarch64 aarch64
+step format cmake --build build/dev --target format-check
+step tidy cmake --build build/clang --target tidy
+step cppcheck cmake --build build/dev --target cppcheck
+step shellcheck shell_scripts
+step valgrind valgrind_unit
+step integration integration
+for name in readonly layers oci-layer; do
+    step "example-$name" example "$name"
+done
+if $long; then
+    for preset in ubsan tsan coverage; do
+        step $preset cmake --workflow --preset $preset
+    done
+    for source in tests/fuzz/fuzz_*.c; do
+        name=$(basename "$source" .c)
+        step "$name" fuzz "${name#fuzz_}"
+    done
+fi
+
+printf '\n== summary\n'
+grep -h 'tests passed' $log/dev $log/clang $log/asan $log/aarch64 2>/dev/null
+grep -hE '^(=+ )?[0-9]+ (passed|failed).* in ' $log/integration 2>/dev/null
+[ "$(id -u)" = 0 ] || echo "not root: the half of the integration tests that needs root was not run"
+[ -z "$failures" ] || echo "failed:$failures"
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

@@ -1,0 +1,52 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# Fetches into DIR what the tests use but need not be installed: Debian source packages (DIR/source) and cmocka
+# for aarch64 (DIR/arm64).  apt gets lists and a configuration of its own below DIR, made from the
+# Debian archives that this machine already uses, so that the machine's own sources stay as they are.
+# Needs no privileges.  Run `apt-get update` once before.
+#
+#   tests/tools/fetch.sh DIR
+set -eu
+
+dir=$(mkdir -p "$1" && cd "$1" && pwd)
+sources='hello lua5.4 sed'
+
+if [ -e "$dir/complete" ] && [ "$(cat "$dir/complete")" = "$sources" ]; then
+    exit 0
+fi
+
+mkdir -p "$dir/apt/lists/partial" "$dir/apt/archives/partial" "$dir/source" "$dir/arm64"
+apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) main
+deb-src $(REPO_URI) $(RELEASE) main' 'Identifier: Packages' 'Origin: Debian' 'Component: main' |
+    sort -u >"$dir/apt/sources.list"
+if ! [ -s "$dir/apt/sources.list" ]; then
+    echo "fetch.sh: no Debian archive is known: run apt-get update first" >&2
+    exit 1
+fi
+cat >"$dir/apt/apt.conf" <<END
+Dir::Etc::SourceList "$dir/apt/sources.list";
+Dir::Etc::SourceParts "-";
+Dir::State::Lists "$dir/apt/lists";
+Dir::Cache "$dir/apt";
+APT::Architectures { "$(dpkg --print-architecture)"; "arm64"; };
+APT::Get::Only-Source "true";
+APT::Sandbox::User "root";
+Acquire::Retries "3";
+Acquire::Languages "none";
+END
+export APT_CONFIG="$dir/apt/apt.conf"
+apt-get -qq update
+
+cd "$dir/source"
+for package in $sources; do
+    apt-get -qq source --download-only "$package"
+done
+
+cd "$dir/arm64"
+apt-get -qq download libcmocka-dev:arm64 libcmocka0:arm64
+for package in ./*.deb; do
+    dpkg-deb -x "$package" .
+done
+
+echo "$sources" >"$dir/complete"
