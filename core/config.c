@@ -11,10 +11,10 @@ enum kind { KIND_PATH, KIND_PATHS, KIND_WORD };
 
 struct key {
     const char *name;
-    enum kind kind;
     const char *word[3]; /* in the order of the enumeration that it stands for */
-    unsigned usual;
     const char *words;
+    enum kind kind;
+    unsigned usual;
 };
 
 static const struct key keys[OVL_KEYS] = {
@@ -23,11 +23,11 @@ static const struct key keys[OVL_KEYS] = {
     [OVL_KEY_UPPER] = {.name = "upperdir", .kind = KIND_PATH},
     [OVL_KEY_WORK] = {.name = "workdir", .kind = KIND_PATH},
     [OVL_KEY_EXCLUDE] = {.name = "exclude", .kind = KIND_PATHS},
-    [OVL_KEY_WHITEOUT] = {"whiteout", KIND_WORD, {"oci", "kernel"}, OVL_WHITEOUT_OCI, "'oci' or 'kernel'"},
-    [OVL_KEY_READDIR] = {"readdir", KIND_WORD, {"sorted", "native"}, 0, "'sorted' or 'native'"},
-    [OVL_KEY_STATIC] = {"static", KIND_WORD, {"allow", "warn", "deny"}, OVL_STATIC_DENY, "'deny', 'warn' or 'allow'"},
+    [OVL_KEY_WHITEOUT] = {"whiteout", {"oci", "kernel"}, "'oci' or 'kernel'", KIND_WORD, OVL_WHITEOUT_OCI},
+    [OVL_KEY_READDIR] = {"readdir", {"sorted", "native"}, "'sorted' or 'native'", KIND_WORD, 0},
+    [OVL_KEY_STATIC] = {"static", {"allow", "warn", "deny"}, "'deny', 'warn' or 'allow'", KIND_WORD, OVL_STATIC_DENY},
     [OVL_KEY_STATIC_ALLOW] = {.name = "static-allow", .kind = KIND_PATHS},
-    [OVL_KEY_VOLATILE] = {"volatile", KIND_WORD, {"off", "on"}, 0, "'off' or 'on'"},
+    [OVL_KEY_VOLATILE] = {"volatile", {"off", "on"}, "'off' or 'on'", KIND_WORD, 0},
 };
 
 /* Bytes of the text that is being parsed. */
@@ -125,8 +125,8 @@ static const char *expand(struct parser *p, enum ovl_key key, struct span raw, s
     *used = end + 1 - at;
     const char *value = variable(name);
     if (!value)
-        ovl_message_set(p->config->why, p->config->where, p->line, keys[key].name, "=", shown(p, raw), ": the variable ",
-                        shown(p, name), " is not set; set it or write its value", NULL);
+        ovl_message_set(p->config->why, p->config->where, p->line, keys[key].name, "=", shown(p, raw),
+                        ": the variable ", shown(p, name), " is not set; set it or write its value", NULL);
     return value;
 }
 
@@ -147,8 +147,9 @@ static ssize_t decode(struct parser *p, enum ovl_key key, struct span raw, char 
         size_t n = 1, used = 1;
         if (*from == '\\') {
             if (!is_escaped(p, raw, at))
-                return refuse(p, key, raw, is_file(p) ? "a backslash stands only before , : ; $ and \\"
-                                                      : "a backslash stands only before , : ; and \\");
+                return refuse(p, key, raw,
+                              is_file(p) ? "a backslash stands only before , : ; $ and \\"
+                                         : "a backslash stands only before , : ; and \\");
             from++;
             used = 2;
         } else if (is_file(p) && *from == '$' && at + 1 < raw.n && from[1] == '{') {
@@ -272,7 +273,7 @@ static int find_key(struct parser *p, struct span name, enum ovl_key *key)
 
 static int refuse_repeated(struct parser *p, enum ovl_key key)
 {
-    const char *better = key == OVL_KEY_LOWER ? "separate layers by ':' or append them with lowerdir+="
+    const char *better = key == OVL_KEY_LOWER           ? "separate layers by ':' or append them with lowerdir+="
                          : keys[key].kind == KIND_PATHS ? "separate paths by ':'"
                                                         : "leave one of them out";
     return ovl_message_set(p->config->why, p->config->where, p->line, "key '", keys[key].name,
@@ -347,12 +348,8 @@ static int parse_option(struct parser *p, struct span option)
     if (equals == option.n)
         return ovl_message_set(p->config->why, p->config->where, 0, "'", shown(p, option),
                                "' has no '='; options are KEY=VALUE, a comma in a value is '\\,'", NULL);
-    if (!p->section) {
-        int r = begin_section(p, "");
-        if (r < 0)
-            return r;
-    }
-    return add_pair(p, (struct span){option.at, equals}, rest_from(option, equals + 1));
+    int r = p->section ? 0 : begin_section(p, "");
+    return p->section ? add_pair(p, (struct span){option.at, equals}, rest_from(option, equals + 1)) : r;
 }
 
 static int parse_inline(struct parser *p, struct span rest)

@@ -130,13 +130,13 @@ struct ovl_walk {
     bool no_follow;          /* a symbolic link in the last component stays */
     char *path;              /* the answer: OVL_REAL_MAX bytes, "" is the root */
     size_t length;
-    unsigned missing;        /* how many of its last components are not there */
-    struct stat st;          /* of the object, when none is missing */
-    struct ovl_plan *in;     /* the overlay whose place it is, or NULL */
-    struct ovl_stack stack;  /* that overlay's layers that merge to it, if it is a directory */
+    unsigned missing;       /* how many of its last components are not there */
+    struct stat st;         /* of the object, when none is missing */
+    struct ovl_plan *in;    /* the overlay whose place it is, or NULL */
+    struct ovl_stack stack; /* that overlay's layers that merge to it, if it is a directory */
     /* inner */
-    size_t at;   /* length of the path that `in`, `stack` and `st` are about */
-    bool known;  /* they are about all of it */
+    size_t at;  /* length of the path that `in`, `stack` and `st` are about */
+    bool known; /* they are about all of it */
     char *rest, *spare;
     unsigned links;
 };
@@ -171,6 +171,7 @@ struct ovl_plan {
     bool work_is_default;
     struct ovl_values exclude, static_allow; /* merged paths */
     enum { OVL_LOWERS_UNKNOWN, OVL_LOWERS_WANTED, OVL_LOWERS_KNOWN } lowers;
+    const struct ovl_value *wanted; /* the lower layer that is being resolved */
 };
 
 struct ovl_plans {

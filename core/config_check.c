@@ -32,8 +32,8 @@ static int resolve_mount(struct ovl_plans *plans, struct ovl_plan *plan)
         return ovl_refuse(plans->config, OVL_KEY_MOUNT, value,
                           "lies below a file; a mount is a directory, or a path that leads to nothing yet", NULL);
     if (r < 0)
-        return ovl_refuse(plans->config, OVL_KEY_MOUNT, value, ovl_error_text(r),
-                          "; name a path that can be looked up", NULL);
+        return ovl_refuse(plans->config, OVL_KEY_MOUNT, value, ovl_error_text(r), "; name a path that can be looked up",
+                          NULL);
     if (!walk.missing && !S_ISDIR(walk.st.st_mode))
         return ovl_refuse(plans->config, OVL_KEY_MOUNT, value,
                           "not a directory; a mount is a directory, or a path that leads to nothing yet", NULL);
@@ -59,18 +59,17 @@ static int check_mounts(const struct ovl_plans *plans)
     for (unsigned i = 1; i < plans->count; i++)
         for (unsigned k = 0; k < i; k++)
             if (ovl_streq(plans->plan[i].mount, plans->plan[k].mount))
-                return ovl_refuse(plans->config, OVL_KEY_MOUNT,
-                                  ovl_config_value(plans->plan[i].section, OVL_KEY_MOUNT),
+                return ovl_refuse(plans->config, OVL_KEY_MOUNT, ovl_config_value(plans->plan[i].section, OVL_KEY_MOUNT),
                                   "two overlays have this mount; merge them into one or change a mount", NULL);
     return 0;
 }
 
 /* ---- excludes ------------------------------------------------------------------------------------------- */
 
-static int add_path(struct ovl_plans *plans, struct ovl_values *values, const struct ovl_walk *walk)
+static int add_path(struct ovl_plans *plans, struct ovl_values *values, const char *path)
 {
     struct ovl_value *value = ovl_arena_alloc(plans->config->arena, sizeof *value);
-    char *text = ovl_arena_copy(plans->config->arena, walk->path, walk->length);
+    char *text = ovl_arena_copy(plans->config->arena, path, ovl_strlen(path));
     if (!value || !text)
         return ovl_refuse_no_memory(plans->config);
     value->text = text;
@@ -98,13 +97,13 @@ static int resolve_exclude(struct ovl_plans *plans, struct ovl_plan *plan, const
     if (!is_strictly_below(walk->path, plan->mount, plan->mount_length))
         return ovl_refuse(plans->config, OVL_KEY_EXCLUDE, value, "not below the mount ", shown(plan->mount),
                           "; exclude paths below it only", NULL);
-    r = add_path(plans, &plan->exclude, walk);
+    r = add_path(plans, &plan->exclude, walk->path);
     if (r < 0 || walk->missing || !S_ISLNK(walk->st.st_mode))
         return r;
     walk->no_follow = false;
     if (ovl_walk(walk, path) == 0 && !walk->missing && S_ISDIR(walk->st.st_mode) &&
         is_strictly_below(walk->path, plan->mount, plan->mount_length))
-        r = add_path(plans, &plan->exclude, walk);
+        r = add_path(plans, &plan->exclude, walk->path);
     return r;
 }
 
@@ -126,7 +125,8 @@ static int resolve_excludes(struct ovl_plans *plans, struct ovl_plan *plan)
     return 0;
 }
 
-/* Programs are compared by their merged path, links resolved; where that can't be known yet, by what is written. */
+/* Programs are compared by their merged path with links resolved.  Links of the overlay are not known here, those of
+ * the real file system often are the same: both what is written and where it leads are allowed. */
 static int resolve_allowed(struct ovl_plans *plans, struct ovl_plan *plan)
 {
     struct ovl_walk walk;
@@ -138,7 +138,9 @@ static int resolve_allowed(struct ovl_plans *plans, struct ovl_plan *plan)
         if (r < 0)
             return ovl_refuse(plans->config, OVL_KEY_STATIC_ALLOW, value, ovl_error_text(r),
                               "; name the path of a program", NULL);
-        r = add_path(plans, &plan->static_allow, &walk);
+        r = add_path(plans, &plan->static_allow, walk.path);
+        if (r == 0 && !ovl_streq(walk.path, value->text))
+            r = add_path(plans, &plan->static_allow, value->text);
         if (r < 0)
             return r;
     }
@@ -230,21 +232,22 @@ static int check_works(const struct ovl_plans *plans, const struct ovl_plan *pla
     return 0;
 }
 
-static int check_overlaps(const struct ovl_plans *plans)
+static int check_layers(const struct ovl_plans *plans, const struct ovl_plan *plan, const struct ovl_plan *other)
+{
+    int r = plan > other ? check_uppers(plans, plan, other) : 0; /* each pair once */
+    for (unsigned i = other->has_upper; r == 0 && i < other->layers; i++)
+        r = check_lower(plans, plan, &other->layer[i]);
+    return r;
+}
+
+static int for_each_pair(const struct ovl_plans *plans,
+                         int (*check)(const struct ovl_plans *, const struct ovl_plan *, const struct ovl_plan *))
 {
     int r = 0;
     for (unsigned i = 0; i < plans->count; i++)
-        for (unsigned k = 0; k < plans->count; k++) {
-            const struct ovl_plan *plan = &plans->plan[i], *other = &plans->plan[k];
-            if (k < i && (r = check_uppers(plans, plan, other)) < 0)
-                return r;
-            if ((r = check_works(plans, plan, other)) < 0)
-                return r;
-            for (unsigned l = other->has_upper; l < other->layers; l++)
-                if ((r = check_lower(plans, plan, &other->layer[l])) < 0)
-                    return r;
-        }
-    return 0;
+        for (unsigned k = 0; k < plans->count && r == 0; k++)
+            r = check(plans, &plans->plan[i], &plans->plan[k]);
+    return r;
 }
 
 /* ---- all of it ------------------------------------------------------------------------------------------ */
@@ -301,7 +304,9 @@ int ovl_plans_resolve(struct ovl_plans *plans, struct ovl_config *config)
     for (size_t i = 0; r == 0 && i < sizeof step / sizeof *step; i++)
         r = for_each(plans, step[i]);
     if (r == 0)
-        r = check_overlaps(plans);
+        r = for_each_pair(plans, check_layers);
+    if (r == 0)
+        r = for_each_pair(plans, check_works);
     if (r == 0)
         r = for_each(plans, make_upper);
     if (r == 0)

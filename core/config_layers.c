@@ -106,11 +106,10 @@ static int count_roots(struct ovl_plans *plans, struct ovl_plan *plan)
 
 int ovl_plan_lowers(struct ovl_plans *plans, struct ovl_plan *plan)
 {
-    const struct ovl_value *value = ovl_config_value(plan->section, OVL_KEY_LOWER);
     if (plan->lowers == OVL_LOWERS_KNOWN)
         return 0;
     if (plan->lowers == OVL_LOWERS_WANTED)
-        return ovl_refuse(plans->config, OVL_KEY_LOWER, value,
+        return ovl_refuse(plans->config, OVL_KEY_LOWER, plan->wanted,
                           "the overlay is a layer of itself, by way of others; name a directory outside their mounts",
                           NULL);
     plan->lowers = OVL_LOWERS_WANTED;
@@ -119,7 +118,8 @@ int ovl_plan_lowers(struct ovl_plans *plans, struct ovl_plan *plan)
         return ovl_refuse_no_memory(plans->config);
     walk.plans = plans;
     walk.own = plan;
-    for (; value; value = value->next) {
+    for (const struct ovl_value *value = ovl_config_value(plan->section, OVL_KEY_LOWER); value; value = value->next) {
+        plan->wanted = value;
         int r = add_lower(plans, plan, value, &walk);
         if (r < 0)
             return r;

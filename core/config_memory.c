@@ -121,7 +121,7 @@ const char *ovl_error_text(int error)
 static size_t add_bytes(struct ovl_message *why, size_t length, const char *s, size_t n)
 {
     for (size_t i = 0; i < n && length < sizeof why->text - 1; i++)
-        why->text[length++] = (unsigned char)s[i] < ' ' || s[i] == 0x7f ? '?' : s[i];
+        why->text[length++] = (char)((unsigned char)s[i] < ' ' || s[i] == 0x7f ? '?' : s[i]);
     why->text[length] = '\0';
     return length;
 }

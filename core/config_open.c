@@ -131,8 +131,8 @@ int ovl_space_import(const char *record, struct ovl_space **space, struct ovl_me
     const char *text = record;
     int r = ovl_record_load(&arena, &text);
     if (r < 0)
-        ovl_message_set(why, INLINE_NAME, 0, "the resolved configuration ", record + 1, " can't be read: ",
-                        ovl_error_text(r), "; start again from outside the overlay", NULL);
+        ovl_message_set(why, INLINE_NAME, 0, "the resolved configuration ", record + 1,
+                        " can't be read: ", ovl_error_text(r), "; start again from outside the overlay", NULL);
     else if ((r = ovl_space_read(text, record, space)) < 0)
         ovl_message_set(why, INLINE_NAME, 0, "the configuration handed on by the parent process ",
                         r == -ENOMEM ? "needs more memory than there is"

@@ -96,10 +96,10 @@ static bool is_record_of(const char *value, const char *in_file, const char *in_
     return false;
 }
 
-static bool has_record(const char *environ, size_t n, const char *in_file, const char *in_line)
+static bool has_record(const char *block, size_t n, const char *in_file, const char *in_line)
 {
-    for (size_t at = 0; at < n; at += ovl_strlen(environ + at) + 1) {
-        const char *equals = ovl_strchr(environ + at, '=');
+    for (size_t at = 0; at < n; at += ovl_strlen(block + at) + 1) {
+        const char *equals = ovl_strchr(block + at, '=');
         if (equals && is_record_of(equals + 1, in_file, in_line))
             return true;
     }
@@ -178,7 +178,9 @@ static uint64_t keep_living(struct run *run, const char *old)
     for (const char *line = ovl_strchr(old, '\n'); line && line[1]; line = ovl_strchr(line + 1, '\n')) {
         const char *p = line + 1, *begin = p;
         uint64_t pid = ovl_parse_decimal(&p);
-        uint64_t start = *p == ' ' ? (p++, ovl_parse_decimal(&p)) : 0;
+        if (*p++ != ' ')
+            continue;
+        uint64_t start = ovl_parse_decimal(&p);
         if (*p != '\n' || !pid || pid == own || !is_alive(pid, start))
             continue;
         if (!first)
@@ -225,9 +227,9 @@ static int refuse_run(const struct run *run, const char *old, uint64_t pid)
     char number[24];
     size_t form = ovl_strlen(run->description) - ovl_strlen(ovl_strrchr(run->description, ' '));
     bool same_form = ovl_has_prefix(old, "libovl-run 1 ") && memcmp(old, run->description, form + 1) == 0;
-    const char *problem = ovl_arena_join(
-        run->plans->config->arena, "is in use by a run (process ", ovl_decimal(number, pid), ") with ",
-        same_form ? "other lower layers" : "another whiteout form", ", which must end first, or", NULL);
+    const char *problem =
+        ovl_arena_join(run->plans->config->arena, "is in use by a run (process ", ovl_decimal(number, pid), ") with ",
+                       same_form ? "other lower layers" : "another whiteout form", " until that ends", NULL);
     return ovl_refuse_work(run->plans, run->plan, problem ? problem : "is in use", "");
 }
 

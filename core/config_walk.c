@@ -38,7 +38,10 @@ static int ask_layer(struct ovl_walk *w, const char *rel, unsigned i, struct ovl
     bool is_there = r == 0;
     if (r == -ENOENT || r == -ENOTDIR || r == -ENAMETOOLONG)
         r = 0;
-    if (r < 0 || (is_there && ovl_is_whiteout(ctx, real, &st)))
+    int hidden = r == 0 && is_there ? ovl_is_whiteout(ctx, real, &st) : 0;
+    if (hidden < 0)
+        r = hidden;
+    if (r < 0 || hidden)
         goto out;
     if (is_there && !*found) {
         w->st = st;

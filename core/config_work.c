@@ -37,8 +37,8 @@ int ovl_plan_upper(struct ovl_plans *plans, struct ovl_plan *plan)
         return refuse_upper(plans, plan, "the directory above it does not exist", "; make that first");
     if (!walk.missing && !S_ISDIR(walk.st.st_mode))
         return refuse_upper(plans, plan, "not a directory", UPPER_REMEDY);
-    plan->layer[0] = (struct ovl_plan_layer){
-        .path = walk.path, .length = walk.length, .st = walk.st, .missing = walk.missing > 0};
+    plan->layer[0] =
+        (struct ovl_plan_layer){.path = walk.path, .length = walk.length, .st = walk.st, .missing = walk.missing > 0};
     plan->has_upper = true;
     plan->layers = 1;
     return 0;
@@ -107,8 +107,7 @@ int ovl_plan_work(struct ovl_plans *plans, struct ovl_plan *plan)
     if (walk.missing > 1)
         return ovl_refuse_work(plans, plan, "can't be made: ", ovl_error_text(-ENOENT));
     if (!walk.missing && !S_ISDIR(walk.st.st_mode))
-        return ovl_refuse_work(plans, plan,
-                               S_ISLNK(walk.st.st_mode) ? "is a symbolic link" : "is not a directory", "");
+        return ovl_refuse_work(plans, plan, S_ISLNK(walk.st.st_mode) ? "is a symbolic link" : "is not a directory", "");
     if (walk.length + WORK_ROOM >= OVL_REAL_MAX)
         return ovl_refuse_work(plans, plan, "has a path too long for what is made in it", "");
     plan->work = walk.path;
@@ -136,7 +135,7 @@ static int make_private(const struct ovl_plans *plans, const struct ovl_plan *pl
     int r = ovl_sys_mkdir(path, 0700);
     if (r == 0 || r == -EEXIST)
         r = ovl_sys_lstat(path, &st);
-    if (r < 0)
+    if (r != 0)
         return ovl_refuse_work(plans, plan, "can't be made: ", ovl_error_text(r));
     return check_private(plans, plan, &st);
 }
@@ -155,8 +154,8 @@ static int try_device(struct ovl_plans *plans, const struct ovl_plan *plan)
     if (r == 0 || r == -ENOSPC || r == -EDQUOT)
         return 0;
     return ovl_refuse(plans->config, OVL_KEY_WHITEOUT, ovl_config_value(plan->section, OVL_KEY_WHITEOUT),
-                      "the system refuses a 0/0 device in ", plan->work, ": ", ovl_error_text(r),
-                      "; set whiteout=oci", NULL);
+                      "the system refuses a 0/0 device in ", plan->work, ": ", ovl_error_text(r), "; set whiteout=oci",
+                      NULL);
 }
 
 int ovl_plan_make_work(struct ovl_plans *plans, struct ovl_plan *plan)

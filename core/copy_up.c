@@ -264,7 +264,29 @@ static int rename_into(struct ovl_ctx *ctx, const struct ovl_node *node, const c
     return r;
 }
 
-/* With the parent directory locked: put the copy in place unless somebody was faster. */
+/* The node as it is after its copy has taken its place: known without asking, because nothing may fail any more. */
+static void stand_in_upper(struct ovl_node *node, const char *place, const struct stat *copy)
+{
+    node->top = 0;
+    node->st = *copy;
+    if (S_ISDIR(copy->st_mode))
+        ovl_stack_add(&node->dirs, 0);
+    memcpy(node->real, place, ovl_strlen(place) + 1);
+}
+
+/* A directory could only be moved while its owner may write it. */
+static int restore_mode(struct ovl_ctx *ctx, const char *place, struct stat *copy, mode_t mode)
+{
+    if (!S_ISDIR(mode) || copy->st_mode == mode)
+        return 0;
+    int r = ctx->ops->chmod(place, mode & 07777);
+    if (r < 0)
+        ctx->ops->rmdir(place);
+    copy->st_mode = mode;
+    return r;
+}
+
+/* With the parent directory locked: put the copy in place unless somebody was faster. 1 when it is there. */
 static int publish_locked(struct ovl_ctx *ctx, struct ovl_node *node, const char *aside, char *place)
 {
     struct stat was = node->st;
@@ -277,18 +299,22 @@ static int publish_locked(struct ovl_ctx *ctx, struct ovl_node *node, const char
         return 0;
     if (node->st.st_ino != was.st_ino || node->st.st_dev != was.st_dev)
         return -ESTALE;
+    struct stat copy;
     r = ovl_upper_path(ctx, node, place);
+    if (r == 0)
+        r = ovl_sys_lstat(aside, &copy);
     if (r < 0)
         return r;
     struct ovl_times times;
     ovl_times_save(ctx, node, &times);
     r = rename_into(ctx, node, aside, place);
+    if (r == 0)
+        r = restore_mode(ctx, place, &copy, S_ISDIR(was.st_mode) ? was.st_mode : 0);
+    ovl_times_restore(ctx, node, &times);
     if (r < 0)
         return r;
-    ovl_times_restore(ctx, node, &times);
-    if (S_ISDIR(was.st_mode) && (was.st_mode & S_IRWXU) != S_IRWXU)
-        ctx->ops->chmod(place, was.st_mode & 07777);
-    return ovl_refresh(ctx, node);
+    stand_in_upper(node, place, &copy);
+    return 1;
 }
 
 static int publish(struct ovl_ctx *ctx, struct ovl_node *node, const char *aside, char *place)
@@ -309,8 +335,14 @@ static int publish(struct ovl_ctx *ctx, struct ovl_node *node, const char *aside
     return r;
 }
 
+/* What to open of a copy before it has its name. */
+struct opening {
+    int flags;
+    int fd; /* -1: the copy of somebody else is there */
+};
+
 /* Copy up one object whose parent directory is in the upper. */
-static int copy_up_one(struct ovl_ctx *ctx, struct ovl_node *node, enum ovl_copy how)
+static int copy_up_one(struct ovl_ctx *ctx, struct ovl_node *node, enum ovl_copy how, struct opening *opening)
 {
     size_t mark = ctx->used;
     char *aside = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
@@ -320,16 +352,24 @@ static int copy_up_one(struct ovl_ctx *ctx, struct ovl_node *node, enum ovl_copy
         struct stat copy;
         r = make_copy(ctx, node, aside, how);
         bool made = ovl_sys_lstat(aside, &copy) == 0;
+        if (r == 0 && opening) {
+            opening->fd = ovl_open_exact(ctx, aside, opening->flags, 0);
+            r = opening->fd < 0 ? opening->fd : 0;
+        }
         if (r == 0)
             r = publish(ctx, node, aside, place);
-        struct stat left;
-        if (made && ovl_sys_lstat(aside, &left) == 0) {
-            ovl_identity_forget(node->ovl, &copy);
+        if (r != 1) {
+            if (opening && opening->fd >= 0)
+                ovl_sys_close(opening->fd);
+            if (opening)
+                opening->fd = -1;
+            if (made)
+                ovl_identity_forget(node->ovl, &copy);
             ovl_work_discard(ctx, aside);
         }
     }
     ovl_ctx_reset(ctx, mark);
-    return r;
+    return r < 0 ? r : 0;
 }
 
 int ovl_copy_up_parents(struct ovl_ctx *ctx, struct ovl_node *node)
@@ -355,7 +395,7 @@ int ovl_copy_up_parents(struct ovl_ctx *ctx, struct ovl_node *node)
         if (r == 0 && !(dir->exists && S_ISDIR(dir->st.st_mode)))
             r = -ENOENT;
         if (r == 0 && dir->top != 0)
-            r = copy_up_one(ctx, dir, OVL_COPY_ALL);
+            r = copy_up_one(ctx, dir, OVL_COPY_ALL, NULL);
     }
     if (r == 0)
         node->in = dir->dirs;
@@ -380,7 +420,18 @@ int ovl_copy_up(struct ovl_ctx *ctx, struct ovl_node *node, enum ovl_copy how)
             return 0;
         r = ovl_copy_up_parents(ctx, node);
         if (r == 0)
-            r = copy_up_one(ctx, node, how);
+            r = copy_up_one(ctx, node, how, NULL);
     }
     return r;
+}
+
+int ovl_copy_up_emptied(struct ovl_ctx *ctx, struct ovl_node *node, int flags)
+{
+    struct opening opening = {.flags = flags, .fd = -1};
+    int r = ovl_copy_up_parents(ctx, node);
+    if (r == 0)
+        r = copy_up_one(ctx, node, OVL_COPY_NO_DATA, &opening);
+    if (r < 0)
+        return r;
+    return opening.fd >= 0 ? opening.fd : -ESTALE;
 }

@@ -70,8 +70,10 @@ int ovl_identity_record(struct ovl *o, int fd, const char *path, const struct st
         ovl_sys_unlink(record);
         r = ovl_sys_symlink(target, record);
     }
-    if (r == 0)
+    if (r == 0) {
         ovl_shared_note(shared, copy->st_ino);
+        ovl_shared_note(shared, origin->st_ino); /* ovl_may_be_copied() */
+    }
     return r;
 }
 
@@ -121,6 +123,17 @@ void ovl_identity(struct ovl_space *space, int dirfd, const char *path, int flag
         st->st_ino = origin.st_ino;
         return;
     }
+}
+
+bool ovl_may_be_copied(struct ovl_space *space, const struct stat *st)
+{
+    for (unsigned i = 0; i < space->ovls; i++) {
+        struct ovl *o = &space->ovl[i];
+        const struct ovl_shared *shared = o->has_upper ? ovl_shared(o) : NULL;
+        if (shared && ovl_shared_may_have(shared, st->st_ino))
+            return true;
+    }
+    return false;
 }
 
 uint64_t ovl_identity_dir_ino(const struct ovl *o, dev_t dev, uint64_t ino)

@@ -34,7 +34,7 @@ static bool add(char *line, size_t *length, const char *part)
     for (; *part; part++) {
         if (*length == LINE_MAX_BYTES - 1)
             return false;
-        line[(*length)++] = (unsigned char)*part < ' ' || *part == 0x7f ? '?' : *part;
+        line[(*length)++] = (char)((unsigned char)*part < ' ' || *part == 0x7f ? '?' : *part);
     }
     return true;
 }
@@ -65,8 +65,8 @@ void ovl_log_line(enum ovl_log level, const char *first, ...)
     for (const char *part = first; part && whole; part = va_arg(parts, const char *))
         whole = add(line, &length, part);
     va_end(parts);
-    if (!whole)
-        memcpy(line + length - 3, "...", 3);
+    for (size_t cut = 1; !whole && cut <= 3; cut++)
+        line[length - cut] = '.';
     line[length++] = '\n';
     int fd = ovl_sys_open(AT_FDCWD, log_file, LOG_FLAGS, 0600);
     if (fd < 0)

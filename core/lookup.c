@@ -72,8 +72,9 @@ static int ask_layer(struct ovl_ctx *ctx, struct ovl_node *node, unsigned k, cha
     }
     if (r < 0)
         return r;
-    if (ovl_is_whiteout(ctx, real, st))
-        return 0;
+    r = ovl_is_whiteout(ctx, real, st);
+    if (r != 0)
+        return r < 0 ? r : 0;
     if (node->exists && !S_ISDIR(st->st_mode))
         return 0;
     if (!node->exists) {

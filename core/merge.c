@@ -218,10 +218,11 @@ static int look(struct merge *m, struct raw *r, char *path, struct stat *st, boo
     result = n < 0 ? (int)n : ovl_sys_lstat(path, st);
     if (result == 0) {
         r->type = (uint8_t)((st->st_mode & S_IFMT) >> 12);
-        *whiteout = ovl_is_whiteout(m->ctx, path, st);
+        result = ovl_is_whiteout(m->ctx, path, st);
+        *whiteout = result > 0;
     }
     ovl_ctx_close(m->ctx, fds);
-    return result;
+    return result < 0 ? result : 0;
 }
 
 /* Whether a directory of this name in layer r hides the layers below it. */
@@ -273,8 +274,11 @@ static int decide(struct merge *m, uint32_t begin, uint32_t end, char *path, str
             break;
         bool whiteout = false;
         struct stat st;
-        if (may_be_whiteout(m, r) && look(m, r, path, &st, &whiteout) < 0)
+        int looked = may_be_whiteout(m, r) ? look(m, r, path, &st, &whiteout) : 0;
+        if (looked == -ENOENT)
             continue;
+        if (looked < 0)
+            return looked;
         if (whiteout || (shown && r->type != DT_DIR))
             break;
         if (!shown)
@@ -411,8 +415,11 @@ int ovl_list(struct ovl_ctx *ctx, const struct ovl_node *dir, struct ovl_listing
     for (unsigned k = ovl_stack_next(&dir->dirs, 0, o->layers); r == 0 && k < o->layers;
          k = ovl_stack_next(&dir->dirs, k + 1, o->layers)) {
         r = collect_layer(&m, k, path, buf);
-        if (r == 0 && ovl_real_path(ctx, o->layer[k].path, ovl_relative(o, dir->path), path) == 0)
-            m.xattr_whiteouts |= ovl_may_hold_xattr_whiteouts(path);
+        if (r == 0)
+            r = ovl_real_path(ctx, o->layer[k].path, ovl_relative(o, dir->path), path);
+        int marked = r < 0 ? r : ovl_may_hold_xattr_whiteouts(path);
+        m.xattr_whiteouts |= marked > 0;
+        r = marked < 0 ? marked : 0;
     }
     if (r == 0)
         r = sort(&m);

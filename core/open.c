@@ -43,8 +43,10 @@ static int open_for_writing(struct ovl_ctx *ctx, struct ovl_node *node, int flag
         return -EROFS;
     if (node->top != 0) {
         int r = ovl_may(ctx, node->ovl, node->top, node->real, &node->st, wanted_access(flags), true);
+        if (r == 0 && (flags & O_TRUNC))
+            return ovl_copy_up_emptied(ctx, node, flags & ~(O_CREAT | O_EXCL));
         if (r == 0)
-            r = ovl_copy_up(ctx, node, flags & O_TRUNC ? OVL_COPY_NO_DATA : OVL_COPY_ALL);
+            r = ovl_copy_up(ctx, node, OVL_COPY_ALL);
         if (r < 0)
             return r;
     }
@@ -91,6 +93,8 @@ int ovl_open(struct ovl_ctx *ctx, struct ovl_node *node, int flags, mode_t mode)
         return node->exists ? open_tmpfile(ctx, node, flags, mode) : -ENOENT;
     if ((flags & O_CREAT) && (flags & O_DIRECTORY) && !(flags & O_PATH))
         return -EINVAL;
+    if ((flags & O_CREAT) && node->slash && !(flags & O_PATH))
+        return -EISDIR;
     int r = -ESTALE;
     for (int i = 0; r == -ESTALE && i < TRIES; i++) {
         r = i ? ovl_refresh(ctx, node) : 0;

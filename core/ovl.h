@@ -196,7 +196,10 @@ struct ovl_node {
 /* Flags of ovl_resolve(). */
 #define OVL_FOLLOW 1u  /* follow a symbolic link in the last component */
 #define OVL_CHANGE 2u  /* the caller will change the object or its name: outside, a place in a lower layer is -EROFS */
-#define OVL_NOLINKS 4u /* a symbolic link anywhere is -ELOOP (RESOLVE_NO_SYMLINKS of openat2(2)) */
+#define OVL_NAME 4u    /* the name itself is meant (to make, move or remove it): a trailing slash follows no link, and
+                          whether it must be a directory is the caller's to say */
+#define OVL_LONG 16u   /* the path may be longer than the kernel takes (realpath(3)) */
+#define OVL_NOLINKS 8u /* a symbolic link anywhere is -ELOOP (RESOLVE_NO_SYMLINKS of openat2(2)) */
 
 /* A node in the context's memory, or NULL. */
 struct ovl_node *ovl_node_new(struct ovl_ctx *ctx);
@@ -217,6 +220,10 @@ int ovl_stat(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st);
 /* Give *st, which stat(2) answered for a layer's object other than a directory, the identity of
  * its origin if it was copied up. (dirfd, path, flags) name the object as for statx(2). */
 void ovl_identity(struct ovl_space *space, int dirfd, const char *path, int flags, struct stat *st);
+
+/* Whether *st may be of a lower object that was copied up in this or an earlier run: a quick look that errs
+ * only towards yes. */
+bool ovl_may_be_copied(struct ovl_space *space, const struct stat *st);
 
 /* The identity of a merged directory: what ovl_stat() gives it. */
 void ovl_identity_dir(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st);

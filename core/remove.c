@@ -81,6 +81,8 @@ int ovl_unlink(struct ovl_ctx *ctx, struct ovl_node *node)
         return -ENOENT;
     if (S_ISDIR(node->st.st_mode))
         return -EISDIR;
+    if (node->slash)
+        return -ENOTDIR;
     size_t mark = ctx->used;
     r = -ESTALE;
     for (int i = 0; r == -ESTALE && i < TRIES; i++) {

@@ -12,6 +12,7 @@
 #define TRIES 16
 #define NOREPLACE 1u
 #define EXCHANGE 2u
+#define WHITEOUT 4u
 
 struct move {
     struct ovl_node *from, *to;
@@ -41,19 +42,29 @@ static bool is_same(const struct ovl_node *a, const struct ovl_node *b)
 
 /* ---- refusals, in the kernel's order (fs/namei.c, do_renameat2() and vfs_rename()) ------------------- */
 
-static int check_names(const struct ovl_node *from, const struct ovl_node *to, unsigned flags)
+/* The overlay in whose directory a name stands; a mount's own name stands in what lies around it. */
+static const struct ovl *home_of(struct ovl_ctx *ctx, const struct ovl_node *node)
+{
+    if (!ovl_is_mount(node))
+        return node->ovl;
+    const char *parent = ovl_parent_path(ctx, node);
+    const struct ovl_region *region = parent && node->length > 1 ? ovl_region_of(ctx->space, parent) : NULL;
+    return region ? region->ovl : NULL;
+}
+
+/* 1 when there is nothing to do. */
+static int check_names(struct ovl_ctx *ctx, const struct ovl_node *from, const struct ovl_node *to, unsigned flags)
 {
     if (flags & ~(NOREPLACE | EXCHANGE) || flags == (NOREPLACE | EXCHANGE))
         return -EINVAL;
-    if (from->ovl != to->ovl)
+    if (home_of(ctx, from) != home_of(ctx, to))
         return -EXDEV;
-    int r = ovl_check_last(from, -EBUSY, -EBUSY, -EBUSY);
-    if (r == 0)
-        r = ovl_check_last(to, -EBUSY, -EBUSY, -EBUSY);
-    if (r == -EBUSY && flags & NOREPLACE && ovl_check_last(from, 1, 1, 1) == 0)
-        r = -EEXIST;
-    if (r < 0)
-        return r;
+    if (from->last == OVL_LAST_DOT || from->last == OVL_LAST_DOTDOT)
+        return -EBUSY;
+    if (to->last == OVL_LAST_DOT || to->last == OVL_LAST_DOTDOT)
+        return flags & NOREPLACE ? -EEXIST : -EBUSY;
+    if (ovl_is_mount(from) || ovl_is_mount(to))
+        return is_same(from, to) && from->length > 1 && !flags ? 1 : -EBUSY;
     return from->ovl->has_upper ? 0 : -EROFS;
 }
 
@@ -65,6 +76,8 @@ static int check_objects(const struct ovl_node *from, const struct ovl_node *to,
         return -EEXIST;
     if ((flags & EXCHANGE) && !to->exists)
         return -ENOENT;
+    if (flags & EXCHANGE && !is_dir(to) && to->slash)
+        return -ENOTDIR;
     if (!is_dir(from) && (from->slash || (to->slash && !(flags & EXCHANGE))))
         return -ENOTDIR;
     if (is_ancestor(from, to))
@@ -121,12 +134,14 @@ static void forget_replaced(const struct ovl_node *to)
 }
 
 /* An empty upper directory in the way may hold markers, which would stop the kernel's rename; the
- * whiteout beside it stands in for them meanwhile. */
+ * whiteout beside it, or its opaque mark, stands in for them meanwhile. */
 static int clear_target(struct ovl_ctx *ctx, const struct move *m)
 {
     if (!is_dir(m->to) || m->to->top != 0)
         return 0;
-    int r = m->to_lower && !ovl_whiteout_takes_name(m->to) ? ovl_whiteout_make(ctx, m->to) : 0;
+    int r = 0;
+    if (m->to_lower)
+        r = ovl_whiteout_takes_name(m->to) ? ovl_opaque_set(ctx, m->to->ovl, m->to->real) : ovl_whiteout_make(ctx, m->to);
     return r < 0 ? r : ovl_markers_clear(ctx, m->to->real);
 }
 
@@ -152,14 +167,13 @@ static int move_over(struct ovl_ctx *ctx, const struct move *m)
     if (r < 0)
         return r;
     /* RENAME_WHITEOUT leaves a 0/0 device under the old name in the same step (rename(2)). */
-    bool device = m->from_lower && takes_name && m->from->ovl->whiteout == OVL_WHITEOUT_KERNEL;
-    r = ctx->ops->rename(m->from->real, m->place, device ? 4u : 0);
-    if (r < 0) {
-        if (beside)
-            ovl_whiteout_remove(ctx, m->from);
-        return r;
-    }
-    return m->from_lower && takes_name && !device ? ovl_whiteout_make(ctx, m->from) : 0;
+    bool device = m->from_lower && takes_name;
+    r = ctx->ops->rename(m->from->real, m->place, device ? WHITEOUT : 0);
+    if (r < 0 && beside)
+        ovl_whiteout_remove(ctx, m->from);
+    if (r == 0 && device && m->from->ovl->whiteout != OVL_WHITEOUT_KERNEL && ovl_whiteout_make(ctx, m->from) < 0)
+        ovl_log_line(OVL_LOG_WARN, m->from->path, ": hidden by a device instead of an attribute", NULL);
+    return r;
 }
 
 static int replace(struct ovl_ctx *ctx, const struct move *m)
@@ -172,7 +186,10 @@ static int replace(struct ovl_ctx *ctx, const struct move *m)
     if (r < 0)
         return r;
     forget_replaced(m->to);
-    return ovl_whiteout_remove(ctx, m->to);
+    /* Beside the object that has moved over it, a whiteout that stays hides nothing more. */
+    if (ovl_whiteout_remove(ctx, m->to) < 0)
+        ovl_log_line(OVL_LOG_WARN, m->to->path, ": its whiteout could not be removed", NULL);
+    return 0;
 }
 
 static int exchange(struct ovl_ctx *ctx, const struct move *m)
@@ -231,11 +248,11 @@ static int prepare(struct ovl_ctx *ctx, struct move *m)
 static int move_once(struct ovl_ctx *ctx, struct move *m)
 {
     int r = check_objects(m->from, m->to, m->flags);
-    if (r == 0)
-        r = check_directories(ctx, m->from, m->to, m->flags);
     if (r < 0 || is_same(m->from, m->to))
         return r;
-    r = prepare(ctx, m);
+    r = check_directories(ctx, m->from, m->to, m->flags);
+    if (r == 0)
+        r = prepare(ctx, m);
     if (r < 0)
         return r;
     const char *a = ovl_parent_path(ctx, m->from);
@@ -254,9 +271,9 @@ static int move_once(struct ovl_ctx *ctx, struct move *m)
 
 int ovl_rename(struct ovl_ctx *ctx, struct ovl_node *from, struct ovl_node *to, unsigned flags)
 {
-    int r = check_names(from, to, flags);
-    if (r < 0)
-        return r;
+    int r = check_names(ctx, from, to, flags);
+    if (r != 0)
+        return r < 0 ? r : 0;
     struct move m = {.from = from, .to = to, .flags = flags};
     size_t mark = ctx->used;
     r = -ESTALE;

@@ -130,6 +130,7 @@ static int magic_inside(struct walk *w, size_t *length)
     int r = 0;
     if (n >= 0 && ovl_sys_stat(w->node->path, &there) == 0) {
         other->length = (size_t)n;
+        other->name = (size_t)(ovl_strrchr(other->path, '/') + 1 - other->path);
         const struct ovl_region *region = ovl_region_of(ctx->space, other->path);
         other->ovl = region ? region->ovl : NULL;
         if (other->ovl && ovl_refresh(ctx, other) == 0 && other->exists) {
@@ -288,7 +289,7 @@ static int walk(struct walk *w)
         else if (n == 2 && name[0] == '.' && name[1] == '.')
             r = step_up(w);
         else
-            r = step(w, name, n, last, w->flags & OVL_FOLLOW || node->slash);
+            r = step(w, name, n, last, w->flags & OVL_FOLLOW || (node->slash && !(w->flags & OVL_NAME)));
     }
     if (r == 0 && !w->fresh)
         r = ovl_locate(w->ctx, node, node->path);
@@ -298,17 +299,18 @@ static int walk(struct walk *w)
 static int finish(struct walk *w)
 {
     struct ovl_node *node = w->node;
+    bool is_name = w->flags & OVL_NAME;
     if (node->ovl)
-        return node->slash && node->exists && !S_ISDIR(node->st.st_mode) ? -ENOTDIR : 0;
+        return !is_name && node->slash && node->exists && !S_ISDIR(node->st.st_mode) ? -ENOTDIR : 0;
     if (!node->magic && (w->flags & OVL_CHANGE) && ovl_is_protected(w->ctx->space, node->path)) {
         ovl_log_line(OVL_LOG_WARN, node->path, ": refused to change a lower layer", NULL);
         return -EROFS;
     }
-    /* The kernel shall see that a directory is asked for. */
-    if (node->slash && node->length > 1 && node->length + 1 < OVL_REAL_MAX) {
-        node->path[node->length++] = '/';
-        node->path[node->length] = '\0';
-    }
+    /* The kernel shall see that a directory is asked for, and that a dot can't be made, moved or removed. */
+    const char *tail = is_name && node->last != OVL_LAST_NAME ? "/." : node->slash && node->length > 1 ? "/" : "";
+    ssize_t length = ovl_append(node->path, OVL_REAL_MAX, node->length, tail);
+    if (length >= 0)
+        node->length = (size_t)length;
     return 0;
 }
 
@@ -317,7 +319,7 @@ int ovl_resolve(struct ovl_ctx *ctx, const char *base, const char *path, unsigne
     size_t length = ovl_strlen(path);
     if (length == 0)
         return -ENOENT;
-    if (length >= OVL_REAL_MAX)
+    if (length >= (flags & OVL_LONG ? REST_MAX : OVL_REAL_MAX))
         return -ENAMETOOLONG;
     size_t mark = ctx->used;
     struct walk w = {.ctx = ctx, .node = node, .flags = flags};

@@ -162,9 +162,9 @@ static bool shows(const struct ovl_space *space, const struct ovl *o, const char
     for (unsigned i = 0; i < space->regions; i++) {
         const struct ovl_region *region = &space->region[i];
         size_t n = o->mount_length;
-        if (region->length <= n ? ovl_is_below(o->mount, region->path, region->length)
-                                : ovl_is_below(region->path, o->mount, n) &&
-                                      ovl_is_below(rest, region->path + n, region->length - n))
+        if (region->length <= n
+                ? ovl_is_below(o->mount, region->path, region->length)
+                : ovl_is_below(region->path, o->mount, n) && ovl_is_below(rest, region->path + n, region->length - n))
             return region->ovl == o;
     }
     return false;

@@ -29,9 +29,9 @@ enum token {
     TOKENS
 };
 
-static const char *const token_name[TOKENS] = {"conf",         "overlay", "mount", "roots", "whiteout", "readdir", "static",
-                                               "volatile", "static-allow", "exclude", "work",  "upper",   "lower",
-                                               "borrowed"};
+static const char *const token_name[TOKENS] = {"conf",    "overlay", "mount",    "roots",        "whiteout",
+                                               "readdir", "static",  "volatile", "static-allow", "exclude",
+                                               "work",    "upper",   "lower",    "borrowed"};
 
 struct reader {
     const char *at;
@@ -318,8 +318,7 @@ static void settle_regions(struct ovl_space *space)
         if (!is_mount(space, space->region[i].path) && is_below_a_mount(space, space->region[i].path))
             space->region[kept++] = space->region[i];
     for (unsigned i = 0; i < space->ovls; i++)
-        space->region[kept++] =
-            (struct ovl_region){space->ovl[i].mount, space->ovl[i].mount_length, &space->ovl[i]};
+        space->region[kept++] = (struct ovl_region){space->ovl[i].mount, space->ovl[i].mount_length, &space->ovl[i]};
     space->regions = kept;
     ovl_regions_sort(space->region, kept);
 }

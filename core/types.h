@@ -128,14 +128,14 @@ const struct ovl_region *ovl_region_at(const struct ovl_space *space, const char
 #define OVL_WH_PREFIX_LENGTH 4
 #define OVL_WH_OPAQUE ".wh..wh..opq"
 /* Whether an object found in a layer is itself a whiteout: a 0/0 device, or a zero-size file with
- * the whiteout xattr in a directory marked opaque=x. */
-bool ovl_is_whiteout(struct ovl_ctx *ctx, const char *real, const struct stat *st);
+ * the whiteout xattr in a directory marked opaque=x: 1, 0, or an error. */
+int ovl_is_whiteout(struct ovl_ctx *ctx, const char *real, const struct stat *st);
 /* Whether layer `root` has a .wh. file for the name at rel: 1, 0, or an error. */
 int ovl_has_whiteout(struct ovl_ctx *ctx, const char *root, const char *rel);
 /* Whether the directory `real` hides what lies below it in further layers: 1, 0, or an error. */
 int ovl_is_opaque(struct ovl_ctx *ctx, const char *real);
-/* Whether it is marked opaque=x: zero-size files in it may be whiteouts. */
-bool ovl_may_hold_xattr_whiteouts(const char *real);
+/* Whether it is marked opaque=x, so that zero-size files in it may be whiteouts: 1, 0, or an error. */
+int ovl_may_hold_xattr_whiteouts(const char *real);
 /* Hide the node's name, of which the upper has nothing visible or (replacing) the object itself, from
  * the layers below; the parent directory is in the upper and locked. In the form that the overlay
  * writes; `.wh.` form leaves an upper object in place, the other forms take its place. */
@@ -221,6 +221,9 @@ int ovl_copy_xattrs(struct ovl_ctx *ctx, const char *from, const char *to, bool 
 /* ---- copy_up.c --------------------------------------------------------------------------------- */
 /* Make the node's parent directory exist in the upper, with its own metadata and times kept. */
 int ovl_copy_up_parents(struct ovl_ctx *ctx, struct ovl_node *node);
+/* Copy up a lower file for open(2) with O_TRUNC, without data.  The copy is opened before it takes the file's place: a
+ * file is not emptied by an open that fails.  A descriptor, or -ESTALE (look again). */
+int ovl_copy_up_emptied(struct ovl_ctx *ctx, struct ovl_node *node, int flags);
 /* The path of the node's place in the upper (the object need not be there). */
 int ovl_upper_path(struct ovl_ctx *ctx, const struct ovl_node *node, char *out);
 /* Times of the node's parent directory in the upper, kept over a change that is none of the program's. */

@@ -14,37 +14,37 @@
 
 static const char *const name_space[] = {"user.", "trusted."};
 
-static char xattr_first(const char *real, const char *space, const char *name, bool *there)
+/* Errors that mean that this caller sees no such mark; any other must not make a hidden name appear. */
+static bool is_no_mark(ssize_t r)
 {
-    char full[64];
-    char value[2] = {0, 0};
-    ssize_t n = ovl_append(full, sizeof full, 0, space);
-    ovl_append(full, sizeof full, (size_t)n, name);
-    n = ovl_sys_lgetxattr(real, full, value, sizeof value);
-    *there = n >= 0 || n == -ERANGE;
-    return value[0];
+    return r == -ENODATA || r == -EOPNOTSUPP || r == -EACCES || r == -EPERM || r == -ENOENT || r == -ENOTDIR;
 }
 
-static char opaque_mark(const char *real)
+/* Whether one of the two name spaces has the attribute, its first byte in *value: 1, 0, or an error. */
+static int read_mark(const char *real, const char *name, char *value)
 {
+    char full[64];
+    char got[2];
     for (size_t i = 0; i < sizeof name_space / sizeof *name_space; i++) {
-        bool there;
-        char mark = xattr_first(real, name_space[i], XATTR_OPAQUE, &there);
-        if (mark)
-            return mark;
+        got[0] = 0;
+        ssize_t n = ovl_append(full, sizeof full, 0, name_space[i]);
+        ovl_append(full, sizeof full, (size_t)n, name);
+        n = ovl_sys_lgetxattr(real, full, got, sizeof got);
+        *value = got[0];
+        if (n >= 0 || n == -ERANGE)
+            return 1;
+        if (!is_no_mark(n))
+            return (int)n;
     }
     return 0;
 }
 
-static bool has_whiteout_xattr(const char *real)
+/* Whether a directory's opaque mark is this one: 1, 0, or an error. */
+static int is_marked(const char *real, char mark)
 {
-    for (size_t i = 0; i < sizeof name_space / sizeof *name_space; i++) {
-        bool there;
-        xattr_first(real, name_space[i], XATTR_WHITEOUT, &there);
-        if (there)
-            return true;
-    }
-    return false;
+    char value;
+    int r = read_mark(real, XATTR_OPAQUE, &value);
+    return r <= 0 ? r : value == mark;
 }
 
 static bool is_device(const struct stat *st)
@@ -52,22 +52,26 @@ static bool is_device(const struct stat *st)
     return S_ISCHR(st->st_mode) && st->st_rdev == 0;
 }
 
-bool ovl_is_whiteout(struct ovl_ctx *ctx, const char *real, const struct stat *st)
+int ovl_is_whiteout(struct ovl_ctx *ctx, const char *real, const struct stat *st)
 {
+    char value;
     if (is_device(st))
-        return true;
-    if (!S_ISREG(st->st_mode) || st->st_size != 0 || !has_whiteout_xattr(real))
-        return false;
+        return 1;
+    if (!S_ISREG(st->st_mode) || st->st_size != 0)
+        return 0;
+    int r = read_mark(real, XATTR_WHITEOUT, &value);
+    if (r <= 0)
+        return r;
     size_t mark = ctx->used;
     size_t dir_length = (size_t)(ovl_strrchr(real, '/') - real);
     char *dir = ovl_ctx_alloc(ctx, dir_length + 1);
     if (!dir)
-        return false;
+        return -ENOMEM;
     memcpy(dir, real, dir_length);
     dir[dir_length] = '\0';
-    bool marked = opaque_mark(dir_length ? dir : "/") == 'x';
+    r = is_marked(dir_length ? dir : "/", 'x');
     ovl_ctx_reset(ctx, mark);
-    return marked;
+    return r;
 }
 
 /* 1 if path is a regular file, 0 if it is not there or something else. */
@@ -99,8 +103,9 @@ int ovl_has_whiteout(struct ovl_ctx *ctx, const char *root, const char *rel)
 
 int ovl_is_opaque(struct ovl_ctx *ctx, const char *real)
 {
-    if (opaque_mark(real) == 'y')
-        return 1;
+    int r = is_marked(real, 'y');
+    if (r != 0)
+        return r;
     size_t mark = ctx->used;
     char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
     if (!path)
@@ -108,14 +113,14 @@ int ovl_is_opaque(struct ovl_ctx *ctx, const char *real)
     ssize_t n = ovl_append(path, OVL_REAL_MAX, 0, real);
     if (n >= 0)
         n = ovl_append(path, OVL_REAL_MAX, (size_t)n, "/" OVL_WH_OPAQUE);
-    int r = n < 0 ? 0 : is_marker_file(path);
+    r = n < 0 ? 0 : is_marker_file(path);
     ovl_ctx_reset(ctx, mark);
     return r;
 }
 
-bool ovl_may_hold_xattr_whiteouts(const char *real)
+int ovl_may_hold_xattr_whiteouts(const char *real)
 {
-    return opaque_mark(real) == 'x';
+    return is_marked(real, 'x');
 }
 
 bool ovl_is_private_xattr(const char *name)
@@ -148,7 +153,10 @@ static int make_xattr_form(struct ovl_ctx *ctx, const struct ovl_node *node, con
         r = ovl_upper_path(ctx, node, dir);
         if (r == 0)
             *(char *)(uintptr_t)ovl_strrchr(dir, '/') = '\0';
-        if (r == 0 && opaque_mark(dir) != 'x')
+        int marked = r < 0 ? r : is_marked(dir, 'x');
+        if (marked < 0)
+            r = marked;
+        else if (!marked)
             r = ovl_sys_lsetxattr(dir, "user." XATTR_OPAQUE, "x", 1, 0);
     }
     return r == -EOPNOTSUPP ? -ENAMETOOLONG : r;
@@ -258,8 +266,11 @@ static int clear_name(struct ovl_ctx *ctx, const char *real, const char *name)
     struct stat st;
     if (r == 0)
         r = ovl_sys_lstat(path, &st);
-    if (r == 0 && !ovl_has_prefix(name, OVL_WH_PREFIX) && !ovl_is_whiteout(ctx, path, &st))
-        r = -ENOTEMPTY;
+    if (r == 0 && !ovl_has_prefix(name, OVL_WH_PREFIX)) {
+        r = ovl_is_whiteout(ctx, path, &st);
+        if (r >= 0)
+            r = r ? 0 : -ENOTEMPTY;
+    }
     if (r == 0)
         r = S_ISDIR(st.st_mode) ? -ENOTEMPTY : ovl_sys_unlink(path);
     ovl_ctx_reset(ctx, mark);
@@ -279,7 +290,7 @@ int ovl_markers_clear(struct ovl_ctx *ctx, const char *real)
     while (r == 0 && (n = ovl_sys_getdents(fd, buf, SIZE)) > 0) {
         for (ssize_t at = 0; at < n && r == 0;) {
             const struct ovl_dirent *d = (const struct ovl_dirent *)(void *)(buf + at);
-            if (!ovl_streq(d->d_name, ".") && !ovl_streq(d->d_name, ".."))
+            if (!ovl_streq(d->d_name, ".") && !ovl_streq(d->d_name, "..") && !ovl_streq(d->d_name, OVL_WH_OPAQUE))
                 r = clear_name(ctx, real, d->d_name);
             at += d->d_reclen;
         }
@@ -288,6 +299,9 @@ int ovl_markers_clear(struct ovl_ctx *ctx, const char *real)
         r = (int)n;
     if (fd >= 0)
         ovl_sys_close(fd);
+    /* Last, so that at no moment more shows than before. */
+    if (r == 0)
+        r = clear_name(ctx, real, OVL_WH_OPAQUE);
     ovl_ctx_reset(ctx, mark);
-    return r;
+    return r == -ENOENT ? 0 : r;
 }

@@ -24,10 +24,10 @@ say() {
 
 # in_overlay CONFIGURATION COMMAND...: shows the command and runs it inside.
 in_overlay() {
-    conf=$1
+    inside=$1
     shift
     printf '$ %s\n' "$*"
-    OVL_CONF=$conf LD_PRELOAD=$library "$@"
+    OVL_CONF=$inside LD_PRELOAD=$library "$@"
 }
 
 # must_be TEXT WANTED: what the example claims.

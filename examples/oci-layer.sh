@@ -47,8 +47,8 @@ mkdir "$dir/unpacked"
 tar -C "$dir/unpacked" -xzf "$dir/layer.tar.gz"
 again="mount=$dir/copy,lowerdir=$dir/unpacked:$dir/base"
 in_overlay "$again" find "$dir/copy" -type f -o -type l
-in_overlay "$again" "$dir/copy/usr/bin/tool2"
-must_be "$(OVL_CONF=$again LD_PRELOAD=$library "$dir/copy/usr/bin/tool2")" 'tool 2.0'
+in_overlay "$again" sh -c "$dir/copy/usr/bin/tool2"
+must_be "$(OVL_CONF=$again LD_PRELOAD=$library sh -c "$dir/copy/usr/bin/tool2")" 'tool 2.0'
 must_be "$(tree "$again" "$dir/copy")" "$(tree "$conf" "$dir/root")"
 must_be "$(OVL_CONF=$again LD_PRELOAD=$library ls "$dir/copy/var/cache")" index2
 

@@ -85,8 +85,9 @@ int shim_dir_path(struct shim_call *call, int dirfd, char *buf)
     if (!text)
         return -ENOMEM;
     ssize_t n = dirfd < 0 ? -EBADF : fd_text(dirfd, text);
-    int r = n == -ENOENT ? -EBADF : n < 0 ? (int)n : 0;
-    if (r == 0 && text[0] != '/')
+    struct stat st;
+    int r = n == -ENOENT ? -EBADF : n < 0 ? (int)n : ovl_sys_fstat(dirfd, &st);
+    if (r == 0 && !S_ISDIR(st.st_mode))
         r = -ENOTDIR;
     if (r == 0) {
         n = ovl_merged_path(call->ctx.space, text, buf, OVL_PATH_MAX);

@@ -21,7 +21,7 @@ int wrap_mkdirat(int dirfd, const char *path, mode_t mode)
     if (!shim_enter(&call))
         return REAL(mkdirat)(dirfd, path, mode);
     struct ovl_node *node;
-    int r = shim_find(&call, &dirfd, &path, OVL_CHANGE, &node);
+    int r = shim_find(&call, &dirfd, &path, OVL_CHANGE | OVL_NAME, &node);
     if (r == SHIM_INSIDE)
         r = ovl_mkdir(&call.ctx, node, mode);
     else if (r == SHIM_OUTSIDE)
@@ -40,7 +40,7 @@ int wrap_mknodat(int dirfd, const char *path, mode_t mode, dev_t dev)
     if (!shim_enter(&call))
         return REAL(mknodat)(dirfd, path, mode, dev);
     struct ovl_node *node;
-    int r = shim_find(&call, &dirfd, &path, OVL_CHANGE, &node);
+    int r = shim_find(&call, &dirfd, &path, OVL_CHANGE | OVL_NAME, &node);
     if (r == SHIM_INSIDE)
         r = ovl_mknod(&call.ctx, node, mode, dev);
     else if (r == SHIM_OUTSIDE)
@@ -69,7 +69,7 @@ int wrap_symlinkat(const char *target, int dirfd, const char *path)
     if (!shim_enter(&call))
         return REAL(symlinkat)(target, dirfd, path);
     struct ovl_node *node;
-    int r = shim_find(&call, &dirfd, &path, OVL_CHANGE, &node);
+    int r = shim_find(&call, &dirfd, &path, OVL_CHANGE | OVL_NAME, &node);
     if (r == SHIM_INSIDE)
         r = !target ? -EFAULT : strlen(target) >= OVL_REAL_MAX ? -ENAMETOOLONG : ovl_symlink(&call.ctx, target, node);
     else if (r == SHIM_OUTSIDE)
@@ -94,17 +94,38 @@ struct place {
 
 static int find_place(struct shim_call *call, struct place *p, unsigned flags)
 {
+    if (!p->path || !*p->path)
+        return p->path ? -ENOENT : -EFAULT;
     p->where = shim_find(call, &p->dirfd, &p->path, flags, &p->node);
     return p->where < 0 ? p->where : 0;
 }
 
-/* One end inside, the other outside, or in different overlays: EXDEV, once the kernel would have come that far. */
-static int across(const struct place *from)
+/* The directory that an outside name stands in, or the errno of looking for it. */
+static int check_parent(struct shim_call *call, const struct place *p)
 {
     struct stat st;
-    if (from->where == SHIM_INSIDE)
-        return from->node->exists ? -EXDEV : -ENOENT;
-    return REAL(fstatat)(from->dirfd, from->path, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : -EXDEV;
+    size_t n = strlen(p->path);
+    char *parent = ovl_ctx_alloc(&call->ctx, n + 2);
+    if (!parent)
+        return -ENOMEM;
+    memcpy(parent, p->path, n + 1);
+    while (n > 0 && parent[n - 1] == '/')
+        n--;
+    while (n > 0 && parent[n - 1] != '/')
+        n--;
+    memcpy(parent + n, ".", 2);
+    return (int)shim_result(REAL(fstatat)(p->dirfd, parent, &st, 0));
+}
+
+/* One end inside, the other outside: EXDEV, once both parents are there.  A mount's own name stands
+ * outside, and is busy. */
+static int across(struct shim_call *call, const struct place *from, const struct place *to)
+{
+    const struct place *inside = from->where == SHIM_INSIDE ? from : to;
+    int r = check_parent(call, inside == from ? to : from);
+    if (r < 0)
+        return r;
+    return strcmp(inside->node->path, ovl_mount(inside->node->ovl)) == 0 ? -EBUSY : -EXDEV;
 }
 
 /* ---- link --------------------------------------------------------------------------------------------- */
@@ -155,7 +176,7 @@ static int link_places(struct shim_call *call, struct place *from, struct place 
         return (int)shim_result(REAL(linkat)(from->dirfd, from->path, to->dirfd, to->path, flags));
     if (call->magic && to->where == SHIM_INSIDE && (flags & AT_SYMLINK_FOLLOW))
         return link_nameless(call, fd_of_magic(from->path), to->node);
-    return across(from);
+    return across(call, from, to);
 }
 
 int wrap_linkat(int from_dirfd, const char *from_path, int to_dirfd, const char *to_path, int flags)
@@ -165,11 +186,13 @@ int wrap_linkat(int from_dirfd, const char *from_path, int to_dirfd, const char 
         return REAL(linkat)(from_dirfd, from_path, to_dirfd, to_path, flags);
     struct place from = {from_dirfd, from_path, NULL, 0};
     struct place to = {to_dirfd, to_path, NULL, 0};
+    if (flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH))
+        return (int)shim_leave(&call, -EINVAL);
     bool by_fd = flags & AT_EMPTY_PATH && from_path && !*from_path && from_dirfd != AT_FDCWD;
     int r = by_fd ? 0 : find_place(&call, &from, flags & AT_SYMLINK_FOLLOW ? OVL_CHANGE | OVL_FOLLOW : OVL_CHANGE);
     call.magic = call.node && call.node->magic;
     if (r == 0)
-        r = find_place(&call, &to, OVL_CHANGE);
+        r = find_place(&call, &to, OVL_CHANGE | OVL_NAME);
     if (r == 0)
         r = by_fd ? link_fd(&call, from_dirfd, &to) : link_places(&call, &from, &to, flags);
     return (int)shim_leave(&call, r);
@@ -191,7 +214,7 @@ static int rename_places(struct shim_call *call, struct place *from, struct plac
         return r;
     }
     if (from->where != to->where)
-        return across(from);
+        return across(call, from, to);
     if (flags)
         return (int)shim_result(REAL(renameat2)(from->dirfd, from->path, to->dirfd, to->path, flags));
     return (int)shim_result(REAL(renameat)(from->dirfd, from->path, to->dirfd, to->path));
@@ -205,9 +228,9 @@ int wrap_renameat2(int from_dirfd, const char *from_path, int to_dirfd, const ch
                      : REAL(renameat)(from_dirfd, from_path, to_dirfd, to_path);
     struct place from = {from_dirfd, from_path, NULL, 0};
     struct place to = {to_dirfd, to_path, NULL, 0};
-    int r = find_place(&call, &from, OVL_CHANGE);
+    int r = find_place(&call, &from, OVL_CHANGE | OVL_NAME);
     if (r == 0)
-        r = find_place(&call, &to, OVL_CHANGE);
+        r = find_place(&call, &to, OVL_CHANGE | OVL_NAME);
     if (r == 0)
         r = rename_places(&call, &from, &to, flags);
     return (int)shim_leave(&call, r);
@@ -231,11 +254,11 @@ int wrap_unlinkat(int dirfd, const char *path, int flags)
     if (!shim_enter(&call))
         return REAL(unlinkat)(dirfd, path, flags);
     struct ovl_node *node;
-    int r = shim_find(&call, &dirfd, &path, OVL_CHANGE, &node);
+    int r = flags & ~AT_REMOVEDIR ? -EINVAL : shim_find(&call, &dirfd, &path, OVL_CHANGE | OVL_NAME, &node);
     if (r == SHIM_INSIDE)
-        r = flags & ~AT_REMOVEDIR ? -EINVAL
-            : flags & AT_REMOVEDIR ? ovl_rmdir(&call.ctx, node)
-                                   : ovl_unlink(&call.ctx, node);
+        r = flags & AT_REMOVEDIR ? ovl_rmdir(&call.ctx, node) : ovl_unlink(&call.ctx, node);
+    else if (r == SHIM_OUTSIDE && flags & AT_REMOVEDIR && call.node && call.node->last == OVL_LAST_DOTDOT)
+        r = -ENOTEMPTY;
     else if (r == SHIM_OUTSIDE)
         r = (int)shim_result(REAL(unlinkat)(dirfd, path, flags));
     return (int)shim_leave(&call, r);

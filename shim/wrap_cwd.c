@@ -148,7 +148,7 @@ static int find_canonical(struct shim_call *call, const char *path, const char *
     struct ovl_node *node;
     struct stat st;
     int dirfd = AT_FDCWD;
-    int r = shim_find(call, &dirfd, &path, OVL_FOLLOW, &node);
+    int r = shim_find(call, &dirfd, &path, OVL_FOLLOW | OVL_LONG, &node);
     if (r < 0)
         return r;
     *canonical = path;

@@ -25,12 +25,12 @@ struct walk {
     nftw_callback *nftw;
     ftw_callback *ftw; /* instead of nftw */
     int flags;
-    dev_t dev;   /* of the start */
-    void *seen;  /* tree of struct place: directories already visited, where links are followed */
+    dev_t dev;  /* of the start */
+    void *seen; /* tree of struct place: directories already visited, where links are followed */
     struct FTW at;
     char *path;
     size_t length, room;
-    int start;   /* with FTW_CHDIR: the directory that the program was in */
+    int start; /* with FTW_CHDIR: the directory that the program was in */
 };
 
 struct place {
@@ -262,12 +262,12 @@ static int visit_directory(struct walk *w, const struct stat *st, bool through_l
     if (r == 0)
         r = visit_names(w, &names);
     free(names.text);
-    /* Before the second visit: the callback finds the directory by its name in its parent. */
+    /* glibc makes the second visit from within the directory. */
+    if (r == 0 && (w->flags & FTW_DEPTH))
+        r = tell(w, st, FTW_DP);
     bool goes_on = r == 0 || ((w->flags & FTW_ACTIONRETVAL) && r != -1 && r != FTW_STOP);
     if (inside && goes_on && w->at.level > 0 && return_to(w, (size_t)w->at.base, through_link) == -1)
         r = -1;
-    if (r == 0 && (w->flags & FTW_DEPTH))
-        r = tell(w, st, FTW_DP);
     return r;
 }
 

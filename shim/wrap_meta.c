@@ -22,10 +22,21 @@ static unsigned follow_unless(bool nofollow)
 
 /* ---- stat --------------------------------------------------------------------------------------- */
 
+/* A read-only descriptor of a lower file that was copied up since shows what the file has become. */
+static void show_copy(struct shim_call *call, int fd, struct stat *st)
+{
+    struct ovl_node *node;
+    struct stat copy;
+    if (ovl_may_be_copied(call->ctx.space, st) && shim_find_fd(call, fd, &node) == 1 &&
+        ovl_stat(&call->ctx, node, &copy) == 0 && copy.st_ino == st->st_ino)
+        *st = copy;
+}
+
 /* The identity of what a descriptor refers to: a directory's is known by its place only. */
 static void fix_fd_identity(struct shim_call *call, int fd, struct stat *st)
 {
     if (!S_ISDIR(st->st_mode)) {
+        show_copy(call, fd, st);
         ovl_identity(call->ctx.space, fd, "", AT_EMPTY_PATH, st);
         return;
     }
@@ -59,7 +70,7 @@ int wrap_fstatat(int dirfd, const char *path, struct stat *st, int flags)
     struct ovl_node *node;
     int r = shim_find(&call, &dirfd, &path, follow_unless(flags & AT_SYMLINK_NOFOLLOW), &node);
     if (r == SHIM_INSIDE)
-        r = ovl_stat(&call.ctx, node, st);
+        r = flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH) ? -EINVAL : ovl_stat(&call.ctx, node, st);
     else if (r == SHIM_OUTSIDE)
         r = (int)shim_result(REAL(fstatat)(dirfd, path, st, flags));
     return (int)shim_leave(&call, r);
@@ -129,7 +140,9 @@ int wrap_faccessat(int dirfd, const char *path, int mode, int flags)
     if (!shim_enter(&call))
         return REAL(faccessat)(dirfd, path, mode, flags);
     struct ovl_node *node;
-    int r = shim_find(&call, &dirfd, &path, follow_unless(flags & AT_SYMLINK_NOFOLLOW), &node);
+    int r = mode & ~(R_OK | W_OK | X_OK) ? -EINVAL : 0;
+    if (r == 0)
+        r = shim_find(&call, &dirfd, &path, follow_unless(flags & AT_SYMLINK_NOFOLLOW), &node);
     if (r == SHIM_INSIDE)
         r = ovl_access(&call.ctx, node, mode, flags & AT_EACCESS);
     else if (r == SHIM_OUTSIDE)
@@ -162,6 +175,19 @@ static int find_for_change(struct shim_call *call, int *dirfd, const char **path
     return r < 0 ? r : SHIM_INSIDE;
 }
 
+/* The same for a descriptor and an empty path (AT_EMPTY_PATH): O_PATH descriptors too. */
+static int find_fd_place(struct shim_call *call, int *fd, const char **path)
+{
+    struct ovl_node *node;
+    int r = shim_find_fd(call, *fd, &node);
+    if (r != 1)
+        return r < 0 ? r : SHIM_OUTSIDE;
+    r = ovl_copy_up(&call->ctx, node, OVL_COPY_ALL);
+    *fd = AT_FDCWD;
+    *path = node->real;
+    return r < 0 ? r : SHIM_INSIDE;
+}
+
 int wrap_fchmodat(int dirfd, const char *path, mode_t mode, int flags)
 {
     struct shim_call call;
@@ -185,12 +211,12 @@ int wrap_lchmod(const char *path, mode_t mode)
 
 int wrap_fchownat(int dirfd, const char *path, uid_t uid, gid_t gid, int flags)
 {
-    if (flags & AT_EMPTY_PATH && path && !*path)
-        return wrap_fchown(dirfd, uid, gid);
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(fchownat)(dirfd, path, uid, gid, flags);
-    int r = find_for_change(&call, &dirfd, &path, flags & AT_SYMLINK_NOFOLLOW);
+    int r = flags & AT_EMPTY_PATH && path && !*path && dirfd != AT_FDCWD
+                ? find_fd_place(&call, &dirfd, &path)
+                : find_for_change(&call, &dirfd, &path, flags & AT_SYMLINK_NOFOLLOW);
     if (r == SHIM_INSIDE)
         flags |= AT_SYMLINK_NOFOLLOW; /* links were followed already */
     if (r >= 0)
@@ -210,6 +236,8 @@ int wrap_lchown(const char *path, uid_t uid, gid_t gid)
 
 int wrap_utimensat(int dirfd, const char *path, const struct timespec times[2], int flags)
 {
+    if (times && times[0].tv_nsec == UTIME_OMIT && times[1].tv_nsec == UTIME_OMIT)
+        return 0; /* as the kernel, which does not even look (utimensat(2)) */
     if (!path || (flags & AT_EMPTY_PATH && !*path))
         return wrap_futimens(dirfd, times);
     struct shim_call call;
@@ -312,8 +340,8 @@ static int find_fd_for_change(struct shim_call *call, int fd, struct ovl_node **
 {
     int flags = REAL(fcntl)(fd, F_GETFL);
     *node = NULL;
-    if (flags < 0 || ((flags & O_ACCMODE) != O_RDONLY && !(flags & O_PATH)))
-        return 0;
+    if (flags < 0 || (flags & O_ACCMODE) != O_RDONLY || flags & O_PATH)
+        return 0; /* an O_PATH descriptor changes nothing: EBADF */
     int r = shim_find_fd(call, fd, node);
     if (r == 1)
         r = ovl_copy_up(&call->ctx, *node, OVL_COPY_ALL);

@@ -9,6 +9,7 @@
 #include "wrap.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* The flags of resolution that an open with these flags has. */
 static unsigned walk_flags(int flags)
@@ -19,6 +20,22 @@ static unsigned walk_flags(int flags)
     if (!(flags & O_PATH) && ((flags & O_ACCMODE) != O_RDONLY || flags & (O_CREAT | O_TRUNC)))
         walk |= OVL_CHANGE;
     return walk;
+}
+
+/* What open refuses before it looks at the path (Linux 6.4 and later, open(2)). */
+static bool is_contradiction(int flags)
+{
+    if (flags & O_PATH)
+        return false;
+    if ((flags & O_TMPFILE) == O_TMPFILE)
+        return (flags & O_ACCMODE) == O_RDONLY || flags & O_CREAT;
+    return (flags & O_CREAT) && (flags & O_DIRECTORY);
+}
+
+static bool ends_in_slash(const char *path)
+{
+    size_t n = path ? strlen(path) : 0;
+    return n > 0 && path[n - 1] == '/';
 }
 
 static bool is_for_directory(int flags)
@@ -56,7 +73,11 @@ static int open_at(const char *function, int dirfd, const char *path, int flags,
     if (!shim_begin(&call, function))
         return REAL(openat)(dirfd, path, flags, mode);
     struct ovl_node *node;
-    const unsigned walk = walk_flags(flags);
+    if (is_contradiction(flags))
+        return (int)shim_leave(&call, -EINVAL);
+    unsigned walk = walk_flags(flags);
+    if ((flags & O_CREAT) && ends_in_slash(path))
+        walk = OVL_CHANGE | OVL_NAME; /* EISDIR, whatever is there */
     const int given = dirfd;
     const char *name = path;
     int r = shim_find(&call, &dirfd, &path, walk, &node);

@@ -69,43 +69,54 @@ static FILE *move_under(FILE *stream, int fd, const struct mode *mode)
     return moved == -1 ? NULL : stream;
 }
 
-/* The mode for opening /dev/null: one that may exist already. */
-static void without_exclusive(char *text)
+/* The same mode without "x", for a file that exists already. NULL without memory. */
+static char *without_exclusive(const char *text)
 {
-    for (int i = 1; i < MODE_CHARS && text[i] && text[i] != ','; i++)
-        if (text[i] == 'x')
-            text[i] = 'b';
+    char *copy = strdup(text);
+    for (int i = 1; copy && i < MODE_CHARS && copy[i] && copy[i] != ','; i++)
+        if (copy[i] == 'x')
+            copy[i] = 'b';
+    return copy;
+}
+
+/* A stream that is set up as the mode says, on /dev/null: a new one, or `stream` opened again. */
+static FILE *open_carrier(const char *text, FILE *stream)
+{
+    char *copy = without_exclusive(text);
+    if (!copy)
+        return NULL;
+    FILE *carrier = stream ? REAL(freopen)("/dev/null", copy, stream) : REAL(fopen)("/dev/null", copy);
+    free(copy);
+    return carrier;
+}
+
+static int open_for(const char *path, const struct mode *mode)
+{
+    int fd = wrap_open(path, mode->flags, 0666);
+    if (fd >= 0 && (mode->flags & (O_APPEND | O_ACCMODE)) == (O_APPEND | O_WRONLY))
+        lseek(fd, 0, SEEK_END);
+    return fd;
 }
 
 /* Open for writing through the overlay and put a stream over it. */
 static FILE *open_to_write(const char *path, const char *text, const struct mode *mode)
 {
-    int fd = wrap_open(path, mode->flags, 0666);
-    if (fd == -1)
+    /* First, so that the descriptor has the number that it would have. */
+    FILE *carrier = mode->special ? open_carrier(text, NULL) : NULL;
+    if (mode->special && !carrier)
         return NULL;
-    if ((mode->flags & (O_APPEND | O_ACCMODE)) == (O_APPEND | O_WRONLY))
-        lseek(fd, 0, SEEK_END);
-    if (!mode->special) {
-        FILE *stream = fdopen(fd, text);
-        if (!stream)
-            wrap_close(fd);
-        return stream;
+    int fd = open_for(path, mode);
+    if (carrier && (fd == -1 || !move_under(carrier, fd, mode))) {
+        int error = errno;
+        fclose(carrier);
+        errno = error;
+        return NULL;
     }
-    char *carrier_text = strdup(text);
-    FILE *stream = NULL;
-    if (carrier_text) {
-        without_exclusive(carrier_text);
-        stream = REAL(fopen)("/dev/null", carrier_text);
-        free(carrier_text);
-    }
-    if (!stream) {
+    if (carrier || fd == -1)
+        return carrier;
+    FILE *stream = fdopen(fd, text);
+    if (!stream)
         wrap_close(fd);
-        return NULL;
-    }
-    if (!move_under(stream, fd, mode)) {
-        fclose(stream);
-        return NULL;
-    }
     return stream;
 }
 
@@ -146,21 +157,12 @@ static FILE *reopen_fails(FILE *stream, int error)
 
 static FILE *reopen_to_write(const char *path, const char *text, const struct mode *mode, FILE *stream)
 {
-    char *carrier_text = strdup(text);
-    if (!carrier_text)
-        return reopen_fails(stream, ENOMEM);
-    without_exclusive(carrier_text);
     /* First, so that what the stream holds is written before the file is opened again, perhaps the same one. */
-    FILE *reopened = REAL(freopen)("/dev/null", carrier_text, stream);
-    free(carrier_text);
-    if (!reopened)
-        return NULL;
-    int fd = wrap_open(path, mode->flags, 0666);
-    if (fd == -1)
+    FILE *carrier = open_carrier(text, stream);
+    if (!carrier)
         return reopen_fails(stream, errno);
-    if ((mode->flags & (O_APPEND | O_ACCMODE)) == (O_APPEND | O_WRONLY))
-        lseek(fd, 0, SEEK_END);
-    return move_under(reopened, fd, mode) ? reopened : reopen_fails(stream, errno);
+    int fd = open_for(path, mode);
+    return fd >= 0 && move_under(carrier, fd, mode) ? carrier : reopen_fails(stream, errno);
 }
 
 /* Where a stream's own file lies, for a change of its mode. */

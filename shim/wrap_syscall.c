@@ -266,9 +266,8 @@ long wrap_syscall(long nr, ...)
     for (int i = 0; i < 6; i++)
         a[i] = va_arg(args, long);
     va_end(args);
-    if (shim_is_active() &&
-        (is_open_or_stat(nr, a, &r) || is_change(nr, a, &r) || is_xattr(nr, a, &r) || is_socket(nr, a, &r) ||
-         is_mount_or_refused(nr, a, &r) || is_old_number(nr, a, &r)))
+    if (shim_is_active() && (is_open_or_stat(nr, a, &r) || is_change(nr, a, &r) || is_xattr(nr, a, &r) ||
+                             is_socket(nr, a, &r) || is_mount_or_refused(nr, a, &r) || is_old_number(nr, a, &r)))
         return r;
     return REAL(syscall)(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
 }

@@ -211,6 +211,7 @@ def finish(real, path, item, owner):
 def to_kernel_form(root, prefix):
     """Turn the OCI and xattr forms of a layer into those that Linux overlayfs mounts."""
     for folder, dirs, files in os.walk(root):
+        before = os.stat(folder)
         for name in files + dirs:
             path = os.path.join(folder, name)
             for old in ("user.overlay.", "trusted.overlay."):
@@ -227,6 +228,10 @@ def to_kernel_form(root, prefix):
                     make_whiteout(hidden, "dev", prefix)
                 elif os.path.isdir(hidden) and not os.path.islink(hidden):
                     os.setxattr(hidden, prefix + "overlay.opaque", b"y")
+            elif prefix + "overlay.whiteout" in os.listxattr(path, follow_symlinks=False):
+                os.unlink(path)  # the kernel reads this form in lower layers only
+                make_whiteout(path, "dev", prefix)
+        os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
     for old in ("user.overlay.", "trusted.overlay."):
         move_xattrs(root, old, prefix + "overlay.")
 

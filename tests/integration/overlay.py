@@ -10,6 +10,7 @@ printed, with the mount's path written '@', the outside folder's '%' and the sid
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 
@@ -103,14 +104,17 @@ class Side:
         """The command that runs a shell script with the view set up."""
         return self.role.drop() + ["sh", script]
 
-    def run(self, commands, cwd="/", env=None):
-        """Run (argv, stdin) pairs in the view, one process after another, cwd being outside of it.  '@' and
-        '%' are replaced at the start of every word of argv."""
+    def run(self, commands, cwd=None, env=None):
+        """Run (argv, stdin) pairs in the view, one process after another, from an empty folder outside of it,
+        so that a view that is not there harms nothing.  '@' and '%' are replaced at the start of every word of
+        argv."""
         folder = os.path.join(self.base, "io")
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder)
         os.chmod(folder, 0o777)
-        lines = [f"cd {cwd}"]
+        os.mkdir(f"{folder}/cwd", 0o777)
+        os.chmod(f"{folder}/cwd", 0o777)
+        lines = [f"cd {cwd or folder + '/cwd'} || exit 99"]
         for i, (argv, stdin) in enumerate(commands):
             inside = argv[0] != OUTSIDE
             with open(f"{folder}/{i}.in", "w", errors="surrogateescape") as f:
@@ -122,8 +126,7 @@ class Side:
         script = f"{folder}/script"
         with open(script, "w") as f:
             f.write("\n".join(lines) + "\n")
-        done = subprocess.run(self.enter(script), capture_output=True, text=True, timeout=TIMEOUT, umask=0o022,
-                              env=env, errors="surrogateescape")
+        done = run_group(self.enter(script), env)
         assert done.returncode == 0 and not done.stderr, f"{self.letter}: {done.stderr}"
         return [self.result(folder, i) for i in range(len(commands))]
 
@@ -187,7 +190,7 @@ class Kernel(Side):
             options += f",upperdir={upper},workdir={work}"
         if not self.role.root:
             options += ",userxattr"
-        return f"cd {shlex.quote(self.base)} && mount -t overlay overlay -o {options} m && cd / && "
+        return f"cd {shlex.quote(self.base)} && mount -t overlay overlay -o {options} m && "
 
     def enter(self, script):
         return in_namespace(self.role, self.mount_command(), script)
@@ -240,6 +243,18 @@ class Ovl(Side):
     def command(self, argv):
         env = {"OVL_CONF": self.conf, "LD_PRELOAD": self.tools.library, **self.environment}
         return list(self.before) + ["env"] + [f"{k}={v}" for k, v in env.items()] + argv
+
+
+def run_group(argv, env=None):
+    """subprocess.run, but at a timeout nothing that was started lives on."""
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, umask=0o022, env=env,
+                          errors="surrogateescape", start_new_session=True) as process:
+        try:
+            out, err = process.communicate(timeout=TIMEOUT)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(argv, process.returncode, out, err)
 
 
 def in_namespace(role, setup, script):

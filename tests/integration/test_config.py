@@ -34,6 +34,8 @@ class Place:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w") as f:
             f.write(text)
+        if os.geteuid() == 0:
+            os.chown(path, self.role.uid, self.role.gid)
         return path
 
     def folder(self, name, mode=0o755, owner=None):
@@ -174,6 +176,12 @@ def test_upper_on_a_read_only_file_system(place):
     before = ["unshare", "-m" if place.role.root else "-Urm", "sh", "-c", setup, "sh"]
     refused(place.run(conf, before=before), "libovl: OVL_CONF: ", None)
     refused(place.run(conf + f",workdir={place.base}/w", before=before), "libovl: OVL_CONF: ", None)
+
+
+def test_upper_without_write_permission(place, user_only):
+    place.folder("u", 0o555)
+    refused(place.run(f"mount={place.mount},lowerdir={place.base}/l,upperdir={place.base}/u"), "libovl: OVL_CONF: ",
+            "upperdir=B/u: can't be written: permission denied; name a directory that you may write to")
 
 
 def test_work_directory_of_another_user(place):

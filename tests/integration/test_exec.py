@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import layers as making
 from layers import File, link
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -77,11 +78,6 @@ def tree(programs):
            "bin/mybash": program(pathlib.Path("/bin/bash").read_bytes()), "dir/f": "f\n", "dir/out": "old\n",
            "garbage": program(b"\x7fELF garbage"), "short": program(b"\x7f"), "zeros": program(bytes(100))}
     return [high, low]
-
-
-def put(layer, side_places="@"):
-    """Interpreters need a path of the side: written as '@' in '#!' lines, replaced when the layer is built."""
-    return layer
 
 
 @pytest.fixture
@@ -170,24 +166,10 @@ LINES = ["#!", "#!\n", "#! \n", "#!  ", "#!\0", "#!\t\n", "#!\n/bin/sh\n", "#!/b
          "#!" + "/" * 247 + "bin/echo\n", "# !/bin/echo\n", " #!/bin/echo\n", "#!/bin/echo a", "#!/bin/echo a "]
 
 
-def test_first_lines(sides):
+def test_first_lines(sides, programs):
     """C-4.3: a script's first line by the kernel's rules: blanks, the one argument, 256 bytes, a cut name."""
-    layer = {f"s{i:02}": program(text) for i, text in enumerate(LINES)}
-    layer["proc"] = program(pathlib.Path("/bin/true").read_bytes())
     sides(*[f"%/proc exec {how} s{i:02} zero one" for i in range(len(LINES)) for how in ("execve", "execvp")],
-          layers=[layer], outside={"proc": tree_proc(sides)})
-
-
-def tree_proc(_):
-    return program(PROC[0])
-
-
-PROC = []
-
-
-@pytest.fixture(autouse=True)
-def remember(programs):
-    PROC[:] = [programs.proc]
+          layers=[{f"s{i:02}": program(text) for i, text in enumerate(LINES)}], outside={"proc": program(programs.proc)})
 
 
 def test_interpreter_outside_and_script_inside(sides):
@@ -284,15 +266,17 @@ def test_shells(sides):
 
 @pytest.fixture
 def inside(world, programs):
-    """Run shell commands below the mount of one libovl side."""
+    """Run shell commands below the mount of one libovl side; '@' and '%' are replaced in options and variables too."""
     def run(*commands, layers=None, options="", environment=None, **how):
         __tracebackhide__ = True
         base = world.base()
-        side = world.ovl([at(layer, f"{base}/o/m") for layer in layers or tree(programs)], {}, base=base, options=options,
-                         **how)
-        side.environment = environment or {}
-        texts = [c.replace("@", side.mount).replace("%", side.outside) for c in commands]
-        return side, side.run([(["sh", "-c", f"export LC_ALL=C; cd {side.mount} && {t}"], "") for t in texts])
+        mount, outside = f"{base}/o/m", f"{base}/o/x"
+
+        def place(text):
+            return text.replace("@", mount).replace("%", outside)
+        side = world.ovl([at(layer, mount) for layer in layers or tree(programs)], {}, base=base, options=place(options), **how)
+        side.environment = {name: place(value) for name, value in (environment or {}).items()}
+        return side, side.run([(["sh", "-c", f"export LC_ALL=C; cd {mount} && {place(c)}"], "") for c in commands])
     return run
 
 
@@ -391,27 +375,15 @@ def test_static_programs_outside_are_refused_too(inside, programs):
 @pytest.mark.parametrize("options,logged", [(",static=warn", True), (",static=allow", False), (",static-allow=@/bin/p", False)])
 def test_static_programs_are_allowed(inside, programs, options, logged):
     """C-1.12: static=warn runs it with a log line; allow, and static-allow, without; nothing on stderr."""
-    layers = [{"bin/p": program(programs.static), "bin/other": program(programs.static), "bin/proc": program(programs.proc),
-               "log/": None}]
-    base = None
-
-    def fix(mount):
-        return options.replace("@", mount)
-    side, results = inside_with(inside, layers, fix, ["bin/p; echo $?", "bin/other; echo $?", "cat %/log 2>/dev/null; true"])
+    layers = [{"bin/p": program(programs.static), "bin/other": program(programs.static)}]
+    _, results = inside("bin/p; echo $?", "bin/other; echo $?", "cat %/log 2>/dev/null; true", layers=layers, options=options,
+                        environment={"OVL_LOG_FILE": "%/log"})
     assert (results[0].out, results[0].err) == ("0\n", ""), results[0]
     assert ("libovl: @/bin/p: statically linked" in results[2].out) == logged, results[2]
     if "static-allow" in options:
         assert results[1].out == "126\n" and "statically linked" in results[1].err
     else:
         assert (results[1].out, results[1].err) == ("0\n", "")
-    assert base is None
-
-
-def inside_with(inside, layers, options, commands):
-    """inside(), with options that name the mount and a log file in the outside folder."""
-    class Late(str):
-        pass
-    return inside(*commands, layers=layers, options=options, environment={"OVL_LOG_FILE": "%/log"})
 
 
 def test_ldconfig_counts_as_done(inside, programs):
@@ -445,7 +417,7 @@ def test_file_capabilities(inside, programs, world):
     subprocess.run(["setcap", "cap_net_raw+ep", f"{side.upper}/../l0/bin/p"], check=True)
     result = side.run([(["@/bin/proc", "exec", "execv", "@/bin/p", "p"], "")])[0]
     assert result.out == "execv: EACCES\n" and "starts in secure mode" in result.err
-    world.guard.known[os.path.join(side.base, "l0")] = __import__("layers").fingerprint(os.path.join(side.base, "l0"))
+    world.guard.known[os.path.join(side.base, "l0")] = making.fingerprint(os.path.join(side.base, "l0"))
 
 
 def test_unreadable_programs(inside, programs, world):

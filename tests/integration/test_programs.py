@@ -40,10 +40,10 @@ SCRIPTS = {
              "find . -printf '%m %p\\n' | sort",
     "touch": "touch -d '2001-02-03 04:05:06.789' README src; touch -r list priv; touch new; touch -c no; "
              "stat -c '%y %n' README src priv; touch -h -d @5 link; stat -c %Y link src",
-    "du": "du -a --apparent-size . | sed 's/^[0-9]*//' | sort; du -sb src | cut -f2; du -l h1 h2 | cut -f2",
+    "du": "du -al --apparent-size . | sed 's/^[0-9]*//' | sort; du -sb src | cut -f2; du -l h1 h2 | cut -f2",
     "find": "find . | sort; find . -type f | sort; find -L . -name 'a*' | sort; find . -newer list -type d | wc -l | tr -d ' '; "
             "find src -depth | sort; find . -empty | sort; find . -perm 600; find . -links +1 -type f | sort; "
-            "find . -name '*.c' -exec echo {} +; find d -delete; find src -name '*.c' -execdir pwd \\;",
+            "find . -name '*.c' -exec echo {} + | tr ' ' '\\n' | sort; find d -delete; find src -name '*.c' -execdir pwd \\;",
     "xargs": "find . -type f -print0 | sort -z | xargs -0 cat | wc -c; ls src/*.c | xargs -n1 basename; echo README | xargs -I{} cp {} {}.b",
     "grep": "grep -r int . | sort; grep -rl stdio | sort; grep -c line list; grep nothing README; grep -rn g d",
     "sed": "sed -i s/line/LINE/ list; head -1 list; sed -i.bak 1d README src/a.h; ls src; sed -n 3p list; sed -i s/x/y/ nothing; "

@@ -189,7 +189,6 @@ def test_access(compare):
         access @/r W_OK
         access @/r X_OK
         access @/w R_OK
-        access @/w W_OK
         access @/x X_OK
         access @/none R_OK
         access @/none W_OK

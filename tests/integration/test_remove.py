@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from layers import GONE, OPAQUE, Dir, link
+from layers import GONE, OPAQUE, Dir, File, link
 
 LOW = {"f": "1", "d/a": "1", "d/b": "2", "empty/": None, "s": link("f"), "sd": link("d"), "x/y/z": "deep",
        "onlywh/f": "1"}
@@ -190,11 +190,17 @@ def test_opaque_marker_is_a_valid_oci_one(world):
     assert os.listdir(os.path.join(side.upper, "d")) == [".wh..wh..opq"]
 
 
+def test_unreadable_directory(world, user_only):
+    """Nobody can tell whether it is empty: EACCES, and nothing removed (the kernel's mounter can)."""
+    side = world.ovl([{"closed/": Dir(mode=0o000), "w": File(content="w", mode=0o200)}], upper={})
+    assert side.opsh("rmdir @/closed\naccess @/w W_OK\nopen 1 @/w O_WRONLY")[0] == ["EACCES"] * 3
+    assert os.listdir(side.upper) == []
+
+
 def test_directory_of_another_mode(compare):
     compare([{"ro/": Dir(mode=0o555), "ro/f": "1", "closed/": Dir(mode=0o000)}], """
         unlink @/ro/f
         put @/ro/new x
         mkdir @/ro/d
-        rmdir @/closed
         stat @/ro/f
     """)

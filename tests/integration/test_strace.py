@@ -14,7 +14,7 @@ LOW = {"f": "1\n", "d/g": "2\n", "d/e/h": "3\n", "s": link("f"), "abs": link("@/
     "x/y": File(content="y", mode=0o600), "hidden": "x"}
 WORK = {
     "opsh": None,
-    "shell": "cd @; cat f d/g abs; echo x >new; echo y >>f; rm d/g; mkdir n; mv f n/f; ls -lR . >/dev/null; "
+    "shell": "cd @ || exit 99; cat f d/g abs; echo x >new; echo y >>f; rm d/g; mkdir n; mv f n/f; ls -lR . >/dev/null; "
              "find . >/dev/null; cp -a d d2; rm -r d; ln -s n l; cat l/f; chmod 600 x/y; touch x; pwd; bin/run a; "
              "sed -i s/2/3/ d2/g; tar cf - . | tar tf - >/dev/null; grep -r int . ; (cd src; ls ..); rm -rf bin; "
              "for i in *; do test -e $i; done; ln new hard; truncate -s 3 new; mkfifo p; realpath s; install -m 755 new i; ./i; true",
@@ -96,8 +96,12 @@ def descriptor_below(call, folder):
 
 
 def offences(calls, mount, lowers):
+    looked = False
     for call in calls:
         name = call.partition("(")[0]
+        if not looked and name == "newfstatat" and strings(call)[:1] == [mount]:
+            looked = True  # the start looks once whether the mount is a file (C-1.6)
+            continue
         if not NO_PATH.match(call) and any(below(s, mount) for s in strings(call)):
             yield f"names a path below the mount: {call}"
         elif name in ("execve", "execveat") and below((strings(call) or [""])[0], mount):

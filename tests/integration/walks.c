@@ -40,8 +40,9 @@ static int backwards(const struct dirent **a, const struct dirent **b)
     return strcmp((*b)->d_name, (*a)->d_name);
 }
 
-static void print_list(const char *what, int n, struct dirent **list)
+static void print_list(const char *what, int n, struct dirent ***found)
 {
+    struct dirent **list = *found;
     printf("%s %d %s:", what, n, n < 0 ? error_name() : "-");
     for (int i = 0; i < n; i++) {
         printf(" %s/%d", list[i]->d_name, list[i]->d_type);
@@ -56,17 +57,17 @@ static void do_scandir(void)
 {
     struct dirent **list = NULL;
     char path[4096];
-    print_list("all", scandir(root, &list, NULL, alphasort), list);
-    print_list("filter", scandir(root, &list, no_dots, alphasort), list);
-    print_list("backwards", scandir(root, &list, no_dots, backwards), list);
+    print_list("all", scandir(root, &list, NULL, alphasort), &list);
+    print_list("filter", scandir(root, &list, no_dots, alphasort), &list);
+    print_list("backwards", scandir(root, &list, no_dots, backwards), &list);
     snprintf(path, sizeof path, "%s/missing", root);
-    print_list("missing", scandir(path, &list, NULL, alphasort), list);
+    print_list("missing", scandir(path, &list, NULL, alphasort), &list);
     snprintf(path, sizeof path, "%s/file", root);
-    print_list("file", scandir(path, &list, NULL, alphasort), list);
+    print_list("file", scandir(path, &list, NULL, alphasort), &list);
     int fd = open(root, O_RDONLY | O_DIRECTORY);
-    print_list("at", scandirat(fd, "sub", &list, no_dots, alphasort), list);
-    print_list("at missing", scandirat(fd, "missing", &list, no_dots, alphasort), list);
-    print_list("at bad", scandirat(99, "sub", &list, no_dots, alphasort), list);
+    print_list("at", scandirat(fd, "sub", &list, no_dots, alphasort), &list);
+    print_list("at missing", scandirat(fd, "missing", &list, no_dots, alphasort), &list);
+    print_list("at bad", scandirat(99, "sub", &list, no_dots, alphasort), &list);
     close(fd);
 }
 
@@ -91,8 +92,9 @@ static void print_glob(const char *pattern, int flags, const char *name)
 
 static void do_glob(void)
 {
-    static const char *const patterns[] = {"*", "*.c", "?ile", "*/", "*/*", "s*/[a-m]*", "{file,sub,none}", ".*", "sub/.h*",
-                                           "file", "missing", "link/*", "dangling", "dang*", "noread/*", "\\file", "gone*"};
+    static const char *const patterns[] = {
+        "*",    "*.c",     "?ile",   "*/",       "*/*",   "s*/[a-m]*", "{file,sub,none}", ".*",   "sub/.h*",
+        "file", "missing", "link/*", "dangling", "dang*", "noread/*",  "\\file",          "gone*"};
     char path[4096];
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
         snprintf(path, sizeof path, "%s/%s", root, patterns[i]);
@@ -115,7 +117,7 @@ static void do_glob(void)
 
 /* ---- ftw and nftw -------------------------------------------------------------------------------- */
 
-static int answer;          /* what the callback gives back at `answer_at` */
+static int answer; /* what the callback gives back at `answer_at` */
 static const char *answer_at;
 
 static bool show_cwd;
@@ -167,18 +169,18 @@ static int by_name(const FTSENT **a, const FTSENT **b)
     return strcmp((*a)->fts_name, (*b)->fts_name);
 }
 
-static const char *const infos[] = {"0", "D", "DC", "DEFAULT", "DNR", "DOT", "DP", "ERR", "F", "INIT", "NS", "NSOK", "SL",
-                                    "SLNONE", "W"};
+static const char *const infos[] = {"0", "D",    "DC", "DEFAULT", "DNR", "DOT",    "DP", "ERR",
+                                    "F", "INIT", "NS", "NSOK",    "SL",  "SLNONE", "W"};
 
-static void print_entry(const FTSENT *p)
+static void print_entry(const FTSENT *p, bool stats)
 {
     struct stat st;
-    bool has_stat = p->fts_info != FTS_NS && p->fts_info != FTS_NSOK && p->fts_info != FTS_DNR;
+    bool has_stat = stats && p->fts_info != FTS_NS && p->fts_info != FTS_NSOK && p->fts_info != FTS_DNR;
     bool reached = lstat(p->fts_accpath, &st) == 0;
     printf("%s %s name=%s level=%d length=%d/%d errno=%s reached=%d mode=%o number=%ld cycle=%s\n", infos[p->fts_info],
            p->fts_path, p->fts_name, p->fts_level, p->fts_pathlen, p->fts_namelen,
            p->fts_errno ? strerrorname_np(p->fts_errno) : "0", reached, has_stat ? p->fts_statp->st_mode : 0,
-           p->fts_number, p->fts_cycle ? p->fts_cycle->fts_name : "-");
+           p->fts_number, p->fts_info == FTS_DC ? p->fts_cycle->fts_name : "-");
 }
 
 static void steer(FTS *fts, FTSENT *p)
@@ -219,7 +221,7 @@ static void do_fts(void)
         print_children(fts, 0);
     FTSENT *p;
     while ((p = fts_read(fts)) != NULL) {
-        print_entry(p);
+        print_entry(p, !(options & FTS_NOSTAT));
         if (steered)
             steer(fts, p);
         if (children != '-')

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A floor that can be told to fail: see fault_sys.c.
+ */
+#ifndef FAULT_SYS_H
+#define FAULT_SYS_H
+
+#include <stdbool.h>
+
+/* From now on, in this thread, make system call number n (from 1) answer -error. n 0: count only. */
+void fault_arm(unsigned n, int error);
+/* Back to the true floor: the number of calls since fault_arm() that could have failed. */
+unsigned fault_disarm(void);
+/* The system call's number that was made to fail, or -1 when fewer were needed. */
+long fault_hit(void);
+
+#endif

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Looking up names: the order of layers, every form of whiteout and opaque directory that is read
+ * (C-2.1 to C-2.4), and names that only look like whiteouts.
+ */
+#define _GNU_SOURCE
+#include "fixture.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void the_highest_layer_wins(void **state)
+{
+    struct fixture *f = *state;
+    make_file(f, "upper/a", 0644, "upper");
+    make_file(f, "lower1/a", 0644, "lower1");
+    make_file(f, "lower2/a", 0644, "lower2");
+    make_file(f, "lower1/b", 0644, "lower1");
+    make_file(f, "lower2/b", 0644, "lower2");
+    make_file(f, "lower2/c", 0644, "lower2");
+    fixture_open(f, "");
+    assert_string_equal(merged_text(f, "/a"), "upper");
+    assert_string_equal(merged_text(f, "/b"), "lower1");
+    assert_string_equal(merged_text(f, "/c"), "lower2");
+    assert_int_equal(find(f, "/b")->top, 1);
+    assert_string_equal(find(f, "/c")->real, real(f, "lower2/c"));
+    assert_false(find(f, "/d")->exists);
+}
+
+static void directories_merge_until_something_else(void **state)
+{
+    struct fixture *f = *state;
+    make_file(f, "upper/d/u", 0644, "");
+    make_file(f, "lower1/d", 0644, "a file");
+    make_file(f, "lower2/d/l2", 0644, "");
+    make_file(f, "upper/e/u", 0644, "");
+    make_file(f, "lower1/e/l1", 0644, "");
+    make_file(f, "lower2/e/l2", 0644, "");
+    make_file(f, "upper/f", 0644, "a file");
+    make_file(f, "lower1/f/l1", 0644, "");
+    fixture_open(f, "");
+    assert_string_equal(names(f, "/d"), "u ");
+    assert_false(find(f, "/d/l2")->exists);
+    assert_string_equal(names(f, "/e"), "l1 l2 u ");
+    assert_string_equal(merged_text(f, "/f"), "a file");
+    struct ovl_node *node;
+    assert_int_equal(try_resolve(f, "/f/l1", 0, &node), -ENOTDIR);
+    assert_int_equal(try_resolve(f, "/none/l1", 0, &node), -ENOENT);
+}
+
+static void a_symbolic_link_is_not_a_directory(void **state)
+{
+    struct fixture *f = *state;
+    make_file(f, "upper/d/u", 0644, "");
+    make_link(f, "lower1/d", "e");
+    make_file(f, "lower1/e/l1", 0644, "");
+    make_file(f, "lower2/d/l2", 0644, "");
+    fixture_open(f, "");
+    assert_string_equal(names(f, "/d"), "u ");
+}
+
+static void a_wh_file_hides_all_layers_below_its_own(void **state)
+{
+    struct fixture *f = *state;
+    make_file(f, "upper/.wh.a", 0, "");
+    make_file(f, "lower1/a", 0644, "lower1");
+    make_file(f, "lower1/.wh.b", 0644, "of any content");
+    make_file(f, "lower2/b", 0644, "lower2");
+    make_file(f, "lower1/c", 0644, "beside its own whiteout");
+    make_file(f, "lower1/.wh.c", 0644, "");
+    make_file(f, "upper/d/u", 0644, "");
+    make_file(f, "upper/.wh.d", 0644, "");
+    make_file(f, "lower1/d/l1", 0644, "");
+    make_file(f, "lower2/.wh.e", 0644, "");
+    make_file(f, "lower1/e", 0644, "above a whiteout");
+    fixture_open(f, "");
+    assert_false(find(f, "/a")->exists);
+    assert_false(find(f, "/b")->exists);
+    assert_string_equal(merged_text(f, "/c"), "beside its own whiteout");
+    assert_string_equal(names(f, "/d"), "u ");
+    assert_false(find(f, "/d/l1")->exists);
+    assert_string_equal(merged_text(f, "/e"), "above a whiteout");
+    assert_string_equal(names(f, ""), "c d e ");
+}
+
+static void only_a_regular_wh_file_of_a_name_hides(void **state)
+{
+    struct fixture *f = *state;
+    make_dir(f, "upper/.wh.a", 0755);
+    make_link(f, "upper/.wh.b", "x");
+    make_node(f, "upper/.wh.c", S_IFIFO | 0644, 0);
+    make_file(f, "upper/.wh.", 0644, "");
+    make_file(f, "upper/.wh..", 0644, "");
+    make_file(f, "upper/.wh...", 0644, "");
+    make_file(f, "upper/.wh..wh.x", 0644, "");
+    for (const char *const *p = (const char *const[]){"a", "b", "c", ".x", "..y", "x", NULL}; *p; p++) {
+        char path[64];
+        snprintf(path, sizeof path, "lower1/%s", *p);
+        make_file(f, path, 0644, *p);
+    }
+    fixture_open(f, "");
+    assert_string_equal(names(f, ""), "..y .x a b c x ");
+    assert_string_equal(merged_text(f, "/a"), "a");
+    assert_string_equal(merged_text(f, "/b"), "b");
+    assert_string_equal(merged_text(f, "/c"), "c");
+    assert_string_equal(merged_text(f, "/..y"), "..y");
+}
+
+/* C-2.4 */
+static void reserved_names_are_never_there(void **state)
+{
+    struct fixture *f = *state;
+    make_file(f, "lower1/.wh.a", 0644, "");
+    make_dir(f, "lower1/.wh.d", 0755);
+    make_file(f, "lower1/.wh.d/x", 0644, "");
+    make_file(f, "lower1/.wh", 0644, "an ordinary name");
+    make_file(f, "lower1/wh.a", 0644, "");
+    fixture_open(f, "");
+    assert_false(find(f, "/.wh.a")->exists);
+    assert_true(find(f, "/.wh.a")->reserved);
+    struct ovl_node *node;
+    assert_int_equal(try_resolve(f, "/.wh.d/x", 0, &node), -ENOENT);
+    assert_string_equal(names(f, ""), ".wh wh.a ");
+    assert_int_equal(op_open(f, "/.wh.new", O_WRONLY | O_CREAT, 0644), -EINVAL);
+    assert_int_equal(op_mkdir(f, "/.wh.new", 0755), -EINVAL);
+    assert_int_equal(op_unlink(f, "/.wh.a"), -ENOENT);
+}
+
+static void a_0_0_device_hides(void **state)
+{
+    struct fixture *f = *state;
+    make_node(f, "upper/a", S_IFCHR, 0);
+    make_file(f, "lower1/a", 0644, "");
+    make_node(f, "lower1/b", S_IFCHR, 0);
+    make_file(f, "lower2/b", 0644, "");
+    make_node(f, "lower1/c", S_IFCHR, 0);
+    make_dir(f, "lower2/c", 0755);
+    make_dir(f, "upper/c", 0755);
+    make_file(f, "lower2/c/x", 0644, "");
+    fixture_open(f, "");
+    assert_string_equal(names(f, ""), "c ");
+    assert_string_equal(names(f, "/c"), "");
+    assert_false(find(f, "/a")->exists);
+    assert_false(find(f, "/b")->exists);
+}
+
+static void check_xattr_form(struct fixture *f, const char *space)
+{
+    char opaque[64], whiteout[64];
+    snprintf(opaque, sizeof opaque, "%s.overlay.opaque", space);
+    snprintf(whiteout, sizeof whiteout, "%s.overlay.whiteout", space);
+    make_dir(f, "lower1/d", 0755);
+    set_xattr(f, "lower1/d", opaque, "x");
+    make_file(f, "lower1/d/hidden", 0644, "");
+    set_xattr(f, "lower1/d/hidden", whiteout, "y");
+    make_file(f, "lower1/d/full", 0644, "not empty");
+    set_xattr(f, "lower1/d/full", whiteout, "y");
+    make_file(f, "lower1/d/empty", 0644, "");
+    make_file(f, "lower2/d/hidden", 0644, "lower2");
+    make_file(f, "lower2/d/full", 0644, "lower2");
+    make_file(f, "lower2/d/empty", 0644, "lower2");
+    make_file(f, "lower2/d/other", 0644, "lower2");
+    make_dir(f, "lower1/unmarked", 0755);
+    make_file(f, "lower1/unmarked/a", 0644, "");
+    set_xattr(f, "lower1/unmarked/a", whiteout, "y");
+    fixture_open(f, "");
+    assert_string_equal(names(f, "/d"), "empty full other ");
+    assert_false(find(f, "/d/hidden")->exists);
+    assert_string_equal(merged_text(f, "/d/full"), "not empty");
+    assert_string_equal(merged_text(f, "/d/empty"), "");
+    assert_string_equal(names(f, "/unmarked"), "a ");
+    assert_true(find(f, "/unmarked/a")->exists);
+}
+
+static void an_xattr_whiteout_counts_in_a_marked_directory(void **state)
+{
+    check_xattr_form(*state, "user");
+}
+
+static void the_same_with_trusted(void **state)
+{
+    struct fixture *f = *state;
+    if (!can_be_trusted(f))
+        skip();
+    check_xattr_form(f, "trusted");
+}
+
+static void opaque_directories_hide_what_lies_below(void **state)
+{
+    struct fixture *f = *state;
+    make_file(f, "upper/a/u", 0644, "");
+    make_file(f, "upper/a/.wh..wh..opq", 0644, "");
+    make_file(f, "lower1/a/l1", 0644, "");
+    make_file(f, "lower1/b/l1", 0644, "");
+    make_file(f, "lower2/b/l2", 0644, "");
+    set_xattr(f, "lower1/b", "user.overlay.opaque", "y");
+    make_file(f, "upper/c/.wh..wh..opq/x", 0644, "a directory of that name says nothing");
+    make_file(f, "lower1/c/l1", 0644, "");
+    make_file(f, "lower1/d/l1", 0644, "");
+    make_file(f, "lower2/d/l2", 0644, "");
+    set_xattr(f, "lower1/d", "user.overlay.opaque", "n");
+    make_file(f, "lower1/t/l1", 0644, "");
+    make_file(f, "lower2/t/l2", 0644, "");
+    bool trusted = can_be_trusted(f);
+    if (trusted)
+        set_xattr(f, "lower1/t", "trusted.overlay.opaque", "y");
+    fixture_open(f, "");
+    assert_string_equal(names(f, "/a"), "u ");
+    assert_string_equal(names(f, "/b"), "l1 ");
+    assert_string_equal(names(f, "/c"), "l1 ");
+    assert_string_equal(names(f, "/d"), "l1 l2 ");
+    assert_string_equal(names(f, "/t"), trusted ? "l1 " : "l1 l2 ");
+    assert_false(find(f, "/b/l2")->exists);
+}
+
+/* An opaque directory hides what lies below it also for its subdirectories. */
+static void opacity_reaches_down(void **state)
+{
+    struct fixture *f = *state;
+    make_dir(f, "upper/a/b", 0755);
+    make_file(f, "upper/a/.wh..wh..opq", 0644, "");
+    make_file(f, "lower1/a/b/x", 0644, "");
+    make_file(f, "lower1/a/c/x", 0644, "");
+    fixture_open(f, "");
+    struct ovl_node *node;
+    assert_string_equal(names(f, "/a"), "b ");
+    assert_string_equal(names(f, "/a/b"), "");
+    assert_false(find(f, "/a/b/x")->exists);
+    assert_int_equal(try_resolve(f, "/a/c/x", 0, &node), -ENOENT);
+}
+
+static void the_root_of_a_layer_can_be_opaque(void **state)
+{
+    struct fixture *f = *state;
+    make_file(f, "lower1/.wh..wh..opq", 0644, "");
+    make_file(f, "lower1/a", 0644, "");
+    make_file(f, "lower2/b", 0644, "");
+    fixture_open(f, "");
+    assert_string_equal(names(f, ""), "a ");
+    assert_false(find(f, "/b")->exists);
+}
+
+/* The longest name has no .wh. form; a name of 251 bytes has one. */
+static void long_names(void **state)
+{
+    struct fixture *f = *state;
+    char name[300], path[400];
+    memset(name, 'n', sizeof name);
+    snprintf(path, sizeof path, "lower1/%.255s", name);
+    make_file(f, path, 0644, "255");
+    snprintf(path, sizeof path, "lower1/%.251s", name);
+    make_file(f, path, 0644, "251");
+    snprintf(path, sizeof path, "upper/.wh.%.251s", name);
+    make_file(f, path, 0644, "");
+    fixture_open(f, "");
+    snprintf(path, sizeof path, "/%.255s", name);
+    assert_string_equal(merged_text(f, path), "255");
+    snprintf(path, sizeof path, "/%.251s", name);
+    assert_false(find(f, path)->exists);
+    snprintf(path, sizeof path, "/%.256s", name);
+    struct ovl_node *node;
+    assert_int_equal(try_resolve(f, path, 0, &node), -ENAMETOOLONG);
+}
+
+/* C-1.5: 500 at least */
+static void many_layers(void **state)
+{
+    struct fixture *f = *state;
+    enum { LAYERS = 600 };
+    char *conf = NULL;
+    size_t size;
+    FILE *out = open_memstream(&conf, &size);
+    fputs("mount=@/mount,upperdir=@/upper,lowerdir=@/lower1", out);
+    for (int i = 0; i < LAYERS; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "many/%d/f%d", i, i);
+        make_file(f, path, 0644, path);
+        fprintf(out, ":@/many/%d", i);
+    }
+    fclose(out);
+    make_file(f, "many/599/last", 0644, "last");
+    make_file(f, "many/300/.wh.f400", 0644, "");
+    fixture_open_conf(f, conf);
+    free(conf);
+    assert_string_equal(merged_text(f, "/last"), "last");
+    assert_false(find(f, "/f400")->exists);
+    assert_true(find(f, "/f401")->exists);
+    assert_int_equal(op_write(f, "/f599", O_WRONLY | O_TRUNC, 0, "new"), 0);
+    assert_string_equal(merged_text(f, "/f599"), "new");
+    assert_string_equal(text_of(f, "many/599/f599"), "many/599/f599");
+    assert_int_equal(op_unlink(f, "/last"), 0);
+    assert_false(find(f, "/last")->exists);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FIXTURE_TEST(the_highest_layer_wins),
+        FIXTURE_TEST(directories_merge_until_something_else),
+        FIXTURE_TEST(a_symbolic_link_is_not_a_directory),
+        FIXTURE_TEST(a_wh_file_hides_all_layers_below_its_own),
+        FIXTURE_TEST(only_a_regular_wh_file_of_a_name_hides),
+        FIXTURE_TEST(reserved_names_are_never_there),
+        FIXTURE_TEST(a_0_0_device_hides),
+        FIXTURE_TEST(an_xattr_whiteout_counts_in_a_marked_directory),
+        FIXTURE_TEST(the_same_with_trusted),
+        FIXTURE_TEST(opaque_directories_hide_what_lies_below),
+        FIXTURE_TEST(opacity_reaches_down),
+        FIXTURE_TEST(the_root_of_a_layer_can_be_opaque),
+        FIXTURE_TEST(long_names),
+        FIXTURE_TEST(many_layers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
