@@ -88,30 +88,38 @@ int ovl_may(struct ovl_ctx *ctx, const struct ovl *o, unsigned layer, const char
     return r;
 }
 
-int ovl_may_change_parent(struct ovl_ctx *ctx, const struct ovl_node *node)
+static int ask_parent(struct ovl_ctx *ctx, const struct ovl_node *node, unsigned top)
 {
-    struct ovl *o = node->ovl;
-    unsigned top = ovl_stack_next(&node->in, 0, o->layers);
-    if (top == o->layers)
-        return -ENOENT;
-    if (o->has_upper && top == 0)
-        return 0; /* the kernel will say so at the change itself */
+    const struct ovl *o = node->ovl;
     size_t mark = ctx->used;
-    struct ovl_node *parent = ovl_node_new(ctx);
-    if (!parent)
-        return -ENOMEM;
     int fds = ctx->fds;
-    memcpy(parent->path, node->path, node->length + 1);
-    parent->length = node->length;
-    ovl_node_parent(parent);
-    int r = ovl_real_path(ctx, o->layer[top].path, ovl_relative(o, parent->path), parent->real);
+    struct stat st;
+    const char *parent = ovl_parent_path(ctx, node);
+    char *real = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    int r = parent && real ? ovl_real_path(ctx, o->layer[top].path, ovl_relative(o, parent), real) : -ENOMEM;
     if (r == 0)
-        r = ovl_sys_lstat(parent->real, &parent->st);
+        r = ovl_sys_lstat(real, &st);
     if (r == 0)
-        r = ovl_may(ctx, o, top, parent->real, &parent->st, W_OK | X_OK, true);
+        r = ovl_may(ctx, o, top, real, &st, W_OK | X_OK, true);
     ovl_ctx_close(ctx, fds);
     ovl_ctx_reset(ctx, mark);
     return r;
+}
+
+int ovl_may_change_parent(struct ovl_ctx *ctx, const struct ovl_node *node)
+{
+    const struct ovl *o = node->ovl;
+    unsigned top = ovl_stack_next(&node->in, 0, o->layers);
+    if (top == o->layers)
+        return -ENOENT;
+    return o->has_upper && top == 0 ? 0 : ask_parent(ctx, node, top);
+}
+
+int ovl_refused_first(struct ovl_ctx *ctx, const struct ovl_node *node, int error)
+{
+    unsigned top = ovl_stack_next(&node->in, 0, node->ovl->layers);
+    int r = top < node->ovl->layers ? ask_parent(ctx, node, top) : 0;
+    return r < 0 ? r : error;
 }
 
 int ovl_access(struct ovl_ctx *ctx, const struct ovl_node *node, int mode, bool effective)

@@ -80,7 +80,7 @@ int ovl_unlink(struct ovl_ctx *ctx, struct ovl_node *node)
     if (!node->exists)
         return -ENOENT;
     if (S_ISDIR(node->st.st_mode))
-        return -EISDIR;
+        return ovl_refused_first(ctx, node, -EISDIR);
     if (node->slash)
         return -ENOTDIR;
     size_t mark = ctx->used;
@@ -173,7 +173,7 @@ int ovl_rmdir(struct ovl_ctx *ctx, struct ovl_node *node)
     if (!node->exists)
         return -ENOENT;
     if (!S_ISDIR(node->st.st_mode))
-        return -ENOTDIR;
+        return ovl_refused_first(ctx, node, -ENOTDIR);
     size_t mark = ctx->used;
     r = -ESTALE;
     for (int i = 0; r == -ESTALE && i < TRIES; i++) {

@@ -45,7 +45,7 @@ static bool is_same(const struct ovl_node *a, const struct ovl_node *b)
 /* The overlay in whose directory a name stands; a mount's own name stands in what lies around it. */
 static const struct ovl *home_of(struct ovl_ctx *ctx, const struct ovl_node *node)
 {
-    if (!ovl_is_mount(node))
+    if (!ovl_is_mount(node) || node->last == OVL_LAST_DOT || node->last == OVL_LAST_DOTDOT)
         return node->ovl;
     const char *parent = ovl_parent_path(ctx, node);
     const struct ovl_region *region = parent && node->length > 1 ? ovl_region_of(ctx->space, parent) : NULL;

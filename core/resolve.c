@@ -89,6 +89,7 @@ static int start_at_root(struct walk *w)
         if (!on)
             continue;
         w->rest += on - w->rest;
+        w->node->slash = *w->rest == '/';
         w->fresh = true;
         return ovl_locate(w->ctx, w->node, space->ovl[i].mount_length ? space->ovl[i].mount : "/");
     }

@@ -115,7 +115,8 @@ int ovl_is_opaque(struct ovl_ctx *ctx, const char *real)
         n = ovl_append(path, OVL_REAL_MAX, (size_t)n, "/" OVL_WH_OPAQUE);
     r = n < 0 ? 0 : is_marker_file(path);
     ovl_ctx_reset(ctx, mark);
-    return r;
+    /* Without search permission the mark is not there for us; nor are the names that it would hide. */
+    return r == -EACCES ? 0 : r;
 }
 
 int ovl_may_hold_xattr_whiteouts(const char *real)

@@ -82,7 +82,9 @@ static int find(struct shim_call *call, struct target *target)
         return r;
     target->dirfd = AT_FDCWD;
     target->path = node->real;
-    target->moved = !is_same_file(&asked, target);
+    /* Only where a layer is the mount itself (in place) can the kernel come to the same file; elsewhere it is not
+     * asked, because the mount need not exist for it. */
+    target->moved = strcmp(node->real, node->path) != 0 || !is_same_file(&asked, target);
     return 0;
 }
 
@@ -147,15 +149,24 @@ static char *fd_name(struct shim_call *call, int fd, const char *path)
     return name;
 }
 
-/* What an interpreter gets as the script's name: what exec was called with. */
-static int script_name(struct shim_call *call, const struct shim_exec *exec, const struct target *first, char **name)
+/* What an interpreter gets as the script's name: what exec was called with; below a directory's descriptor, the merged
+ * path, because /dev/fd/N is the directory of one layer. */
+static int script_name(struct shim_call *call, const struct shim_exec *exec, char **name)
 {
     *name = (char *)exec->path;
     if (*exec->path == '/' || (*exec->path && exec->dirfd == AT_FDCWD))
         return 0;
-    if (first->node) {
-        *name = first->node->path;
-        return 0;
+    if (*exec->path) {
+        size_t length = strlen(exec->path);
+        *name = shim_scratch(call, OVL_PATH_MAX + 1 + length);
+        if (!*name)
+            return -ENOMEM;
+        if (shim_dir_path(call, exec->dirfd, *name) == 1) {
+            char *end = *name + strlen(*name);
+            *end = '/';
+            memcpy(end + 1, exec->path, length + 1);
+            return 0;
+        }
     }
     if (ovl_sys_raw(SYS_fcntl, exec->dirfd, F_GETFD, 0, 0, 0, 0) & FD_CLOEXEC)
         return -ENOENT; /* the interpreter could not open it */
@@ -297,7 +308,7 @@ static long run_inside(struct shim_call *call, struct shim_exec *exec, const str
     if (!chain.moved || !chain.levels)
         return run(&last, exec->argv, envp);
     char *name, **argv;
-    r = script_name(call, exec, first, &name);
+    r = script_name(call, exec, &name);
     if (r < 0)
         return r;
     argv = expand(call, &chain, name, exec->argv);

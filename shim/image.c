@@ -9,13 +9,17 @@
 #define _GNU_SOURCE
 #include "image.h"
 
+#include "real.h"
 #include "sys.h"
 
 #include <elf.h>
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #if defined(__x86_64__)
@@ -31,6 +35,7 @@
 /* As many as the kernel takes (64 KiB of program headers); no linker makes as many sections. */
 #define SEGMENTS_MAX (65536 / sizeof(Elf64_Phdr))
 #define SECTIONS_MAX 4096
+#define STACK_SIZE (32 * 1024)
 
 /* A file and its beginning. */
 struct file {
@@ -93,7 +98,8 @@ static int look_script(const struct file *file, struct shim_script *script)
 
 /* ---- programs that start in secure mode ----------------------------------------------------------- */
 
-/* Whether the file's set-id bits or capabilities count where it lies. Without a descriptor: assume so. */
+/* Whether the file's set-id bits or capabilities count where it lies. Without a descriptor, as the caller may not read
+ * the file: assume so. */
 static bool honours_privileges(const struct file *file)
 {
     struct statfs fs;
@@ -108,7 +114,7 @@ static bool no_new_privileges(void)
 
 static bool has_capabilities(const struct file *file)
 {
-    return file->fd < 0 ||
+    return file->fd >= 0 &&
            ovl_sys_raw(SYS_fgetxattr, file->fd, OVL_SYS_PTR("security.capability"), 0, 0, 0, 0) > 0;
 }
 
@@ -273,22 +279,69 @@ static int look(struct ovl_ctx *ctx, struct file *file, const char *path, struct
     return kind == SHIM_IMAGE_DYNAMIC && starts_secure(file) ? SHIM_IMAGE_SECURE : kind;
 }
 
-int shim_image(struct ovl_ctx *ctx, int dirfd, const char *path, struct shim_script *script)
+/* What is asked, and the answer. */
+struct question {
+    struct ovl_ctx *ctx;
+    int dirfd;
+    const char *path;
+    struct shim_script *script;
+    int answer;
+};
+
+static int answer(const struct question *q)
 {
-    size_t mark = ctx->used;
-    struct file file = {.fd = -1, .head = ovl_ctx_alloc(ctx, HEAD)};
+    struct file file = {.fd = -1, .head = ovl_ctx_alloc(q->ctx, HEAD)};
     if (!file.head)
         return -ENOMEM;
-    int r = ovl_sys_fstatat(dirfd, path, &file.st, *path ? 0 : AT_EMPTY_PATH);
+    int r = ovl_sys_fstatat(q->dirfd, q->path, &file.st, *q->path ? 0 : AT_EMPTY_PATH);
     if (r == 0 && !S_ISREG(file.st.st_mode))
         r = -EACCES;
-    if (r == 0) {
-        file.fd = open_image(dirfd, path);
-        bool told = file.fd >= 0 || file.fd == -EACCES || file.fd == -EPERM;
-        r = told ? look(ctx, &file, path, script) : file.fd;
-    }
+    if (r < 0)
+        return r;
+    file.fd = open_image(q->dirfd, q->path);
+    bool told = file.fd >= 0 || file.fd == -EACCES || file.fd == -EPERM;
+    r = told ? look(q->ctx, &file, q->path, q->script) : file.fd;
     if (file.fd >= 0)
         ovl_sys_close(file.fd);
+    return r;
+}
+
+static int child(void *argument)
+{
+    struct question *q = argument;
+    ovl_sys_close(q->dirfd == STDIN_FILENO ? STDOUT_FILENO : STDIN_FILENO);
+    q->answer = answer(q);
+    ovl_sys_exit(0);
+    return 0;
+}
+
+/* Every descriptor is in use, and exec itself needs none: ask in a child, which has our memory but a table of
+ * descriptors of its own.  It has no exit signal: only who waits for exactly such children could see it. */
+static int answer_in_child(struct question *q)
+{
+    uint64_t all = ~UINT64_C(0), signals;
+    char *stack = ovl_sys_mmap(STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1);
+    if (!stack)
+        return -ENOMEM;
+    q->answer = -EMFILE;
+    ovl_sys_sigprocmask(SIG_SETMASK, &all, &signals);
+    int saved_errno = errno, pid = REAL(clone)(child, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK, q);
+    errno = saved_errno;
+    while (pid > 0 && ovl_sys_raw(SYS_wait4, pid, 0, __WALL, 0, 0, 0) == -EINTR)
+        continue;
+    ovl_sys_sigprocmask(SIG_SETMASK, &signals, NULL);
+    ovl_sys_munmap(stack, STACK_SIZE);
+    return q->answer;
+}
+
+int shim_image(struct ovl_ctx *ctx, int dirfd, const char *path, struct shim_script *script)
+{
+    struct question q = {.ctx = ctx, .dirfd = dirfd, .path = path, .script = script};
+    size_t mark = ctx->used;
+    int r = answer(&q);
+    ovl_ctx_reset(ctx, mark);
+    if (r == -EMFILE)
+        r = answer_in_child(&q);
     ovl_ctx_reset(ctx, mark);
     return r;
 }

@@ -9,6 +9,8 @@
 #include "scratch.h"
 #include "sys.h"
 
+#include <pthread.h>
+
 /* The process that this thread's memory belongs to while a child that shares it may run; 0 when
  * there is none.  A child in another pid name space could have the same number; the state that
  * matters compares more than this. */
@@ -32,9 +34,16 @@ long shim_vfork_end(long result, uint64_t mark, void *scratch)
     return -1;
 }
 
-void shim_vfork_forget(void)
+/* The child of a real fork has memory of its own: the mark that is left by a parent whose signal handler jumped
+ * over shim_vfork_end() means nothing there. */
+static void forget(void)
 {
     __atomic_store_n(&owner, 0, __ATOMIC_RELAXED);
+}
+
+__attribute__((constructor)) static void start(void)
+{
+    pthread_atfork(NULL, NULL, forget);
 }
 
 bool shim_in_vfork(void)

@@ -30,8 +30,4 @@ struct shim_vfork shim_vfork_begin(void);
  * shim_vfork_begin().  Returns the child's pid, or -1 with errno set. */
 long shim_vfork_end(long result, uint64_t mark, void *scratch);
 
-/* In the child of a real fork, which has memory of its own: forget the mark that a parent that
- * never came to shim_vfork_end() left. */
-void shim_vfork_forget(void);
-
 #endif

@@ -90,13 +90,16 @@ struct place {
     const char *path;
     struct ovl_node *node;
     int where;
+    enum ovl_last last;
 };
 
 static int find_place(struct shim_call *call, struct place *p, unsigned flags)
 {
     if (!p->path || !*p->path)
         return p->path ? -ENOENT : -EFAULT;
+    call->node = NULL;
     p->where = shim_find(call, &p->dirfd, &p->path, flags, &p->node);
+    p->last = call->node ? call->node->last : OVL_LAST_NAME;
     return p->where < 0 ? p->where : 0;
 }
 
@@ -118,11 +121,14 @@ static int check_parent(struct shim_call *call, const struct place *p)
 }
 
 /* One end inside, the other outside: EXDEV, once both parents are there.  A mount's own name stands
- * outside, and is busy. */
-static int across(struct shim_call *call, const struct place *from, const struct place *to)
+ * outside, and is busy.  `dots` is what the call answers to a ".." that leads out. */
+static int across(struct shim_call *call, const struct place *from, const struct place *to, int dots)
 {
     const struct place *inside = from->where == SHIM_INSIDE ? from : to;
-    int r = check_parent(call, inside == from ? to : from);
+    const struct place *outside = inside == from ? to : from;
+    if (outside->last == OVL_LAST_DOTDOT)
+        return dots;
+    int r = check_parent(call, outside);
     if (r < 0)
         return r;
     return strcmp(inside->node->path, ovl_mount(inside->node->ovl)) == 0 ? -EBUSY : -EXDEV;
@@ -176,7 +182,7 @@ static int link_places(struct shim_call *call, struct place *from, struct place 
         return (int)shim_result(REAL(linkat)(from->dirfd, from->path, to->dirfd, to->path, flags));
     if (call->magic && to->where == SHIM_INSIDE && (flags & AT_SYMLINK_FOLLOW))
         return link_nameless(call, fd_of_magic(from->path), to->node);
-    return across(call, from, to);
+    return across(call, from, to, to->where == SHIM_OUTSIDE ? -EEXIST : -EXDEV);
 }
 
 int wrap_linkat(int from_dirfd, const char *from_path, int to_dirfd, const char *to_path, int flags)
@@ -184,8 +190,8 @@ int wrap_linkat(int from_dirfd, const char *from_path, int to_dirfd, const char 
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(linkat)(from_dirfd, from_path, to_dirfd, to_path, flags);
-    struct place from = {from_dirfd, from_path, NULL, 0};
-    struct place to = {to_dirfd, to_path, NULL, 0};
+    struct place from = {from_dirfd, from_path, NULL, 0, OVL_LAST_NAME};
+    struct place to = {to_dirfd, to_path, NULL, 0, OVL_LAST_NAME};
     if (flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH))
         return (int)shim_leave(&call, -EINVAL);
     bool by_fd = flags & AT_EMPTY_PATH && from_path && !*from_path && from_dirfd != AT_FDCWD;
@@ -214,7 +220,7 @@ static int rename_places(struct shim_call *call, struct place *from, struct plac
         return r;
     }
     if (from->where != to->where)
-        return across(call, from, to);
+        return across(call, from, to, -EBUSY);
     if (flags)
         return (int)shim_result(REAL(renameat2)(from->dirfd, from->path, to->dirfd, to->path, flags));
     return (int)shim_result(REAL(renameat)(from->dirfd, from->path, to->dirfd, to->path));
@@ -226,8 +232,8 @@ int wrap_renameat2(int from_dirfd, const char *from_path, int to_dirfd, const ch
     if (!shim_enter(&call))
         return flags ? REAL(renameat2)(from_dirfd, from_path, to_dirfd, to_path, flags)
                      : REAL(renameat)(from_dirfd, from_path, to_dirfd, to_path);
-    struct place from = {from_dirfd, from_path, NULL, 0};
-    struct place to = {to_dirfd, to_path, NULL, 0};
+    struct place from = {from_dirfd, from_path, NULL, 0, OVL_LAST_NAME};
+    struct place to = {to_dirfd, to_path, NULL, 0, OVL_LAST_NAME};
     int r = find_place(&call, &from, OVL_CHANGE | OVL_NAME);
     if (r == 0)
         r = find_place(&call, &to, OVL_CHANGE | OVL_NAME);

@@ -48,15 +48,27 @@ ssize_t wrap_lgetxattr(const char *path, const char *name, void *value, size_t s
     return get(path, 0, name, value, size);
 }
 
+/* Where a read-only descriptor's lower file was copied up since: the copy, which has what is seen now. */
+static struct ovl_node *copy_of(struct shim_call *call, int fd)
+{
+    struct ovl_node *node;
+    struct stat st;
+    if (REAL(fstat)(fd, &st) < 0 || S_ISDIR(st.st_mode) || !ovl_may_be_copied(call->ctx.space, &st))
+        return NULL;
+    return shim_find_fd(call, fd, &node) == 1 && node->top == 0 && !ovl_is_read_only(node->ovl) ? node : NULL;
+}
+
 ssize_t wrap_fgetxattr(int fd, const char *name, void *value, size_t size)
 {
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(fgetxattr)(fd, name, value, size);
-    struct ovl_node *node;
+    struct ovl_node *node = copy_of(&call, fd);
     /* Only a mark of ours is worth the question where the descriptor leads. */
-    bool hidden = ovl_is_private_xattr(name) && shim_find_fd(&call, fd, &node) != SHIM_OUTSIDE;
-    long r = hidden ? -ENODATA : shim_result(REAL(fgetxattr)(fd, name, value, size));
+    bool hidden = ovl_is_private_xattr(name) && (node || shim_find_fd(&call, fd, &node) != SHIM_OUTSIDE);
+    long r = hidden ? -ENODATA
+             : node ? shim_result(REAL(lgetxattr)(node->real, name, value, size))
+                    : shim_result(REAL(fgetxattr)(fd, name, value, size));
     return shim_leave(&call, r);
 }
 
@@ -150,8 +162,9 @@ ssize_t wrap_flistxattr(int fd, char *list, size_t size)
     if (!shim_enter(&call))
         return REAL(flistxattr)(fd, list, size);
     struct ovl_node *node;
-    struct source source = {NULL, fd};
-    long r = shim_find_fd(&call, fd, &node) == SHIM_OUTSIDE ? list_source(&source, list, size)
+    struct ovl_node *copy = copy_of(&call, fd);
+    struct source source = {copy ? copy->real : NULL, fd};
+    long r = !copy && shim_find_fd(&call, fd, &node) == SHIM_OUTSIDE ? list_source(&source, list, size)
                                                             : list_public(&call, &source, list, size);
     return shim_leave(&call, r);
 }

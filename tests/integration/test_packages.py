@@ -50,8 +50,10 @@ class Twice:
 
     def sh(self, script, cwd, inside=False, timeout=1200, check=True):
         """What the script prints, stdout and stderr."""
-        done = subprocess.run(self.role.drop() + ["sh", "-ec", f"cd {cwd}\n{script}"], stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=self.environment(inside), cwd="/",
+        # The overlay begins behind setpriv: its work directory is its first process's.
+        variables = [f"{k}={v}" for k, v in self.environment(inside).items()]
+        argv = self.role.drop() + ["env", "-i", *variables, "sh", "-ec", f"cd {cwd}\n{script}"]
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd="/",
                               umask=0o022, timeout=timeout, text=True, errors="surrogateescape")
         if check and done.returncode != 0:
             pytest.fail(f"{'inside' if inside else 'outside'}: status {done.returncode}\n{done.stdout[-6000:]}",
@@ -159,7 +161,7 @@ def test_git(twice):
     outside, inside = twice.run(GIT + """
         git -C origin status
         cd origin
-        git mv d2 e2 && rm d3/f3 && echo more >>d4/f4 && git add -A && git status --short && git commit -qm second
+        git mv d2/f2 d2/g2 && rm d3/f3 && echo more >>d4/f4 && git add -A && git status --short && git commit -qm second
         git checkout -q -b side HEAD~5 && echo side >side && git add side && git commit -qm side
         git checkout -q main && git merge -q -m merged side && git rebase -q side 2>&1
         git gc -q --prune=now && git fsck --full --strict
@@ -197,7 +199,7 @@ def test_cmake_project(twice):
     root = pathlib.Path(twice.src)
     (root / "CMakeLists.txt").write_text("""cmake_minimum_required(VERSION 3.25)
 project(p C)
-add_library(l SHARED l.c)
+add_library(l STATIC l.c)
 add_executable(e e.c)
 target_link_libraries(e PRIVATE l)
 install(TARGETS l e)
@@ -206,7 +208,7 @@ install(TARGETS l e)
     (root / "e.c").write_text('#include <stdio.h>\nint l(void);\nint main(void) { printf("%d\\n", l()); return 0; }\n')
     outside, inside = twice.run("""
         cmake -S . -B build >/dev/null && cmake --build build -j 2 >/dev/null && build/e
-        cmake --install build --prefix "$PWD/usr" && LD_LIBRARY_PATH=$PWD/usr/lib usr/bin/e
+        cmake --install build --prefix "$PWD/usr" && usr/bin/e
         touch l.c && cmake --build build >/dev/null && cmake --build build | grep -c Building || true
         """, twice.place)
     assert inside == outside

@@ -157,17 +157,13 @@ def test_many_in_one_directory(compare):
 
 
 def test_directory_removed_under_a_process(compare):
+    """C-2.11: a removed cwd gives ENOENT; what the kernel still shows of it, "." itself, is not shown."""
     compare([LOW], """
         chdir @/empty
         rmdir @/empty
-        stat .
         put x y
         mkdir z
         getcwd
-        open 1 . O_RDONLY
-        readdir .
-        stat ..
-        rmdir .
     """, tree=False)
 
 

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * st_dev and st_ino stay the same across copy-up, and no two objects share a pair (C-2.6).
+ */
+#define _GNU_SOURCE
+#include "fixture.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+static struct stat stat_at(struct fixture *f, const char *path)
+{
+    struct stat st;
+    assert_int_equal(op_stat(f, path, &st), 0);
+    return st;
+}
+
+static void assert_same(struct stat a, struct stat b)
+{
+    assert_int_equal(a.st_dev, b.st_dev);
+    assert_int_equal(a.st_ino, b.st_ino);
+}
+
+static void copy_up_keeps_it(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const path[] = {"/d/file", "/d/link", "/d/fifo", "/d", "/d/sub"};
+    struct stat before[5];
+    make_file(f, "lower1/d/file", 0644, "x");
+    make_link(f, "lower1/d/link", "file");
+    make_node(f, "lower1/d/fifo", S_IFIFO | 0644, 0);
+    make_dir(f, "lower1/d/sub", 0755);
+    make_dir(f, "lower2/d/sub", 0755);
+    fixture_open(f, "");
+    for (int i = 0; i < 5; i++)
+        before[i] = stat_at(f, path[i]);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(op_copy_up(f, path[i], OVL_COPY_ALL), 0);
+    for (int i = 0; i < 5; i++)
+        assert_same(before[i], stat_at(f, path[i]));
+}
+
+static void open_files_agree(void **state)
+{
+    struct fixture *f = *state;
+    struct stat st;
+    make_file(f, "lower1/file", 0644, "x");
+    fixture_open(f, "");
+    struct stat before = stat_at(f, "/file");
+    int fd = op_open(f, "/file", O_RDWR, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_not_equal(st.st_ino, before.st_ino);
+    ovl_identity(f->space, fd, "", AT_EMPTY_PATH, &st);
+    assert_same(before, st);
+    close(fd);
+}
+
+static void it_moves_with_the_object(void **state)
+{
+    struct fixture *f = *state;
+    make_file(f, "lower1/a", 0644, "a");
+    make_file(f, "lower1/b", 0644, "b");
+    fixture_open(f, "");
+    struct stat a = stat_at(f, "/a");
+    assert_int_equal(op_rename(f, "/a", "/c", 0), 0);
+    assert_same(a, stat_at(f, "/c"));
+    assert_int_equal(op_rename(f, "/c", "/b", 0), 0);
+    assert_same(a, stat_at(f, "/b"));
+    assert_int_equal(op_link(f, "/b", "/d"), 0);
+    assert_same(a, stat_at(f, "/d"));
+}
+
+/* A new file may get the number of a removed copy: it must not inherit the origin. */
+static void a_new_file_is_another(void **state)
+{
+    struct fixture *f = *state;
+    make_file(f, "lower1/a", 0644, "a");
+    fixture_open(f, "");
+    struct stat a = stat_at(f, "/a");
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(op_copy_up(f, "/a", OVL_COPY_ALL), i ? -ENOENT : 0);
+        assert_int_equal(op_unlink(f, "/a"), i ? -ENOENT : 0);
+        assert_int_equal(op_write(f, "/new", O_WRONLY | O_CREAT | O_EXCL, 0644, ""), 0);
+        assert_int_not_equal(stat_at(f, "/new").st_ino, a.st_ino);
+        assert_int_equal(op_unlink(f, "/new"), 0);
+    }
+}
+
+static void it_survives_a_new_run(void **state)
+{
+    struct fixture *f = *state;
+    make_file(f, "lower1/a", 0644, "a");
+    fixture_open(f, "");
+    struct stat before = stat_at(f, "/a");
+    assert_int_equal(op_copy_up(f, "/a", OVL_COPY_ALL), 0);
+    fixture_close(f);
+    fixture_open(f, "");
+    assert_same(before, stat_at(f, "/a"));
+}
+
+/* Layers on two file systems: directories report one device, and no pair collides. */
+static void layers_on_two_file_systems(void **state)
+{
+    struct fixture *f = *state;
+    char other[] = "/dev/shm/ovl-unit-XXXXXX";
+    char conf[256], path[128];
+    if (stat_of(f, "upper").st_dev == stat_of(f, "lower1").st_dev && !mkdtemp(other))
+        skip();
+    struct stat here = stat_of(f, "upper"), there;
+    assert_int_equal(stat(other, &there), 0);
+    if (here.st_dev == there.st_dev) {
+        rmdir(other);
+        skip();
+    }
+    snprintf(path, sizeof path, "%s/far", other);
+    assert_int_equal(mkdir(path, 0755), 0);
+    make_dir(f, "lower1/near", 0755);
+    snprintf(conf, sizeof conf, "mount=@/mount,lowerdir=@/lower1:%s,upperdir=@/upper", other);
+    fixture_open_conf(f, conf);
+    struct stat far = stat_at(f, "/far"), near = stat_at(f, "/near");
+    assert_int_equal(far.st_dev, here.st_dev);
+    assert_int_equal(near.st_dev, here.st_dev);
+    assert_int_not_equal(far.st_ino, near.st_ino);
+    assert_int_equal(op_copy_up(f, "/far", OVL_COPY_ALL), 0);
+    assert_same(far, stat_at(f, "/far"));
+    rmdir(path);
+    rmdir(other);
+}
+
+static void directories_count_one_link_or_all(void **state)
+{
+    struct fixture *f = *state;
+    make_dir(f, "lower1/d/a", 0755);
+    make_dir(f, "lower2/d/b", 0755);
+    make_dir(f, "lower2/only/b", 0755);
+    fixture_open(f, "");
+    assert_int_equal(stat_at(f, "/d").st_nlink, 1);
+    assert_int_equal(stat_at(f, "/only").st_nlink, stat_of(f, "lower2/only").st_nlink);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FIXTURE_TEST(copy_up_keeps_it),
+        FIXTURE_TEST(open_files_agree),
+        FIXTURE_TEST(it_moves_with_the_object),
+        FIXTURE_TEST(a_new_file_is_another),
+        FIXTURE_TEST(it_survives_a_new_run),
+        FIXTURE_TEST(layers_on_two_file_systems),
+        FIXTURE_TEST(directories_count_one_link_or_all),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
