@@ -24,9 +24,9 @@ struct make {
     enum kind kind;
     mode_t mode;
     dev_t dev;
-    int flags;          /* of open */
-    int fd;             /* of MAKE_LINK_FD */
-    const char *from;   /* a link's target, or the layer path of the object to link */
+    int flags;                                /* of open */
+    int fd;                                   /* of MAKE_LINK_FD */
+    const char *from;                         /* a link's target, or the layer path of the object to link */
     int (*with)(void *arg, const char *real); /* of MAKE_WITH */
     void *arg;
 };

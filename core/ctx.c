@@ -63,7 +63,6 @@ static void give_slots(uint32_t slots)
 {
     held &= ~slots;
     __atomic_fetch_and(busy_word(), ~slots, __ATOMIC_RELEASE);
-    __atomic_fetch_and(&busy_static, ~slots, __ATOMIC_RELEASE);
 }
 
 int ovl_ctx_begin(struct ovl_ctx *ctx, struct ovl_space *space, const struct ovl_ops *ops)

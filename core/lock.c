@@ -110,12 +110,18 @@ struct ovl_shared *ovl_shared(struct ovl *o)
     if (shared)
         check_pid_space(shared);
     struct ovl_shared *other = NULL;
-    if (shared &&
-        !__atomic_compare_exchange_n(&o->shared, &other, shared, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+    if (shared && !__atomic_compare_exchange_n(&o->shared, &other, shared, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
         ovl_sys_munmap(shared, sizeof *shared);
         shared = other;
     }
     return shared;
+}
+
+void ovl_shared_detach(struct ovl *o)
+{
+    struct ovl_shared *shared = __atomic_exchange_n(&o->shared, NULL, __ATOMIC_ACQ_REL);
+    if (shared)
+        ovl_sys_munmap(shared, sizeof *shared);
 }
 
 /* ---- owners ------------------------------------------------------------------------------------- */
@@ -157,7 +163,8 @@ static bool is_dead_by_proc(uint64_t owner)
         field += *p == ' ';
     uint64_t started = ovl_parse_decimal(&p);
     /* The number was given to a new thread after this one took the lock. */
-    return (uint32_t)started > (uint32_t)(owner >> 32) + 1 && (uint32_t)started - (uint32_t)(owner >> 32) < UINT32_MAX / 2;
+    return (uint32_t)started > (uint32_t)(owner >> 32) + 1 &&
+           (uint32_t)started - (uint32_t)(owner >> 32) < UINT32_MAX / 2;
 }
 
 static void wait_for(const struct ovl_shared *shared, uint64_t *word, uint64_t seen)

@@ -33,7 +33,7 @@ struct area {
 struct merge {
     struct ovl_ctx *ctx;
     const struct ovl_node *dir;
-    struct area raw;  /* of struct raw */
+    struct area raw; /* of struct raw */
     struct area text;
     struct area sorted; /* of uint32_t */
     bool xattr_whiteouts;
@@ -343,8 +343,8 @@ static int finish(struct merge *m, struct ovl_entry *entry, size_t count, struct
     struct stat st;
     ovl_identity_dir(m->ctx, m->dir, &st);
     listing->entry[0] = (struct ovl_entry){.ino = st.st_ino, .type = DT_DIR, .length = 1, .name = text};
-    listing->entry[1] = (struct ovl_entry){
-        .ino = parent_ino(m->ctx, m->dir, st.st_ino), .type = DT_DIR, .length = 2, .name = text + 2};
+    listing->entry[1] =
+        (struct ovl_entry){.ino = parent_ino(m->ctx, m->dir, st.st_ino), .type = DT_DIR, .length = 2, .name = text + 2};
     for (size_t i = 0; i < count; i++) {
         listing->entry[i + 2] = entry[i];
         listing->entry[i + 2].name = text + 8 + (size_t)(uintptr_t)entry[i].name;

@@ -178,25 +178,26 @@ enum ovl_last { OVL_LAST_NAME, OVL_LAST_DOT, OVL_LAST_DOTDOT, OVL_LAST_ROOT };
 
 /* A place in the space. Filled by ovl_resolve(); read-only for callers. */
 struct ovl_node {
-    struct ovl *ovl;        /* the overlay that it lies in; NULL: outside, `path` is a real path */
-    enum ovl_last last;     /* how the path ended */
-    bool slash;             /* the path ended in a slash: it must be a directory */
-    bool exists;            /* inside only: whether the object is there */
-    bool reserved;          /* inside only: the name begins with ".wh." */
-    bool magic;             /* outside only: a magic link of /proc, which the kernel must follow itself */
-    unsigned top;           /* inside only: the layer that `real` is in */
-    struct stat st;         /* inside only: the object as the kernel sees it in that layer */
-    struct ovl_stack in;    /* the layers that merge to the parent directory */
-    struct ovl_stack dirs;  /* of a directory: the layers that merge to it */
-    size_t length, name;    /* length of `path`; where its last component begins */
+    struct ovl *ovl;         /* the overlay that it lies in; NULL: outside, `path` is a real path */
+    enum ovl_last last;      /* how the path ended */
+    bool slash;              /* the path ended in a slash: it must be a directory */
+    bool exists;             /* inside only: whether the object is there */
+    bool reserved;           /* inside only: the name begins with ".wh." */
+    bool magic;              /* outside only: a magic link of /proc, which the kernel must follow itself */
+    unsigned top;            /* inside only: the layer that `real` is in */
+    struct stat st;          /* inside only: the object as the kernel sees it in that layer */
+    struct ovl_stack in;     /* the layers that merge to the parent directory */
+    struct ovl_stack dirs;   /* of a directory: the layers that merge to it */
+    size_t length, name;     /* length of `path`; where its last component begins */
     char path[OVL_PATH_MAX]; /* the merged path, symbolic links resolved as far as asked */
     char real[OVL_REAL_MAX]; /* inside only: the object's path in its layer */
 };
 
 /* Flags of ovl_resolve(). */
-#define OVL_FOLLOW 1u  /* follow a symbolic link in the last component */
-#define OVL_CHANGE 2u  /* the caller will change the object or its name: outside, a place in a lower layer is -EROFS */
-#define OVL_NAME 4u    /* the name itself is meant (to make, move or remove it): a trailing slash follows no link, and
+#define OVL_FOLLOW 1u /* follow a symbolic link in the last component */
+#define OVL_CHANGE 2u /* the caller will change the object or its name: outside, a place in a lower layer is -EROFS */
+#define OVL_NAME                                                                                                       \
+    4u                 /* the name itself is meant (to make, move or remove it): a trailing slash follows no link, and \
                           whether it must be a directory is the caller's to say */
 #define OVL_LONG 16u   /* the path may be longer than the kernel takes (realpath(3)) */
 #define OVL_NOLINKS 8u /* a symbolic link anywhere is -ELOOP (RESOLVE_NO_SYMLINKS of openat2(2)) */

@@ -139,7 +139,8 @@ static int rmdir_locked(struct ovl_ctx *ctx, struct ovl_node *node, bool whiteou
         return r;
     if (whiteout && !ovl_stack_has(&node->in, 0))
         return -ESTALE;
-    return node->top == 0 && node->ovl->has_upper ? remove_upper_dir(ctx, node, whiteout) : ovl_whiteout_make(ctx, node);
+    return node->top == 0 && node->ovl->has_upper ? remove_upper_dir(ctx, node, whiteout)
+                                                  : ovl_whiteout_make(ctx, node);
 }
 
 static int rmdir_once(struct ovl_ctx *ctx, struct ovl_node *node)

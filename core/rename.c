@@ -93,7 +93,8 @@ static int check_objects(const struct ovl_node *from, const struct ovl_node *to,
     return !is_dir(from) && is_dir(to) ? -EISDIR : 0;
 }
 
-static int check_directories(struct ovl_ctx *ctx, const struct ovl_node *from, const struct ovl_node *to, unsigned flags)
+static int check_directories(struct ovl_ctx *ctx, const struct ovl_node *from, const struct ovl_node *to,
+                             unsigned flags)
 {
     const struct ovl *o = from->ovl;
     if (is_dir(to) && !(flags & EXCHANGE)) {
@@ -141,7 +142,8 @@ static int clear_target(struct ovl_ctx *ctx, const struct move *m)
         return 0;
     int r = 0;
     if (m->to_lower)
-        r = ovl_whiteout_takes_name(m->to) ? ovl_opaque_set(ctx, m->to->ovl, m->to->real) : ovl_whiteout_make(ctx, m->to);
+        r = ovl_whiteout_takes_name(m->to) ? ovl_opaque_set(ctx, m->to->ovl, m->to->real)
+                                           : ovl_whiteout_make(ctx, m->to);
     return r < 0 ? r : ovl_markers_clear(ctx, m->to->real);
 }
 
@@ -261,7 +263,8 @@ static int move_once(struct ovl_ctx *ctx, struct move *m)
     if (!a || !b || !m->place)
         return -ENOMEM;
     struct ovl_held held;
-    r = is_dir(m->from) || is_dir(m->to) ? ovl_lock_tree(m->from->ovl, &held) : ovl_lock_dirs(m->from->ovl, a, b, &held);
+    r = is_dir(m->from) || is_dir(m->to) ? ovl_lock_tree(m->from->ovl, &held)
+                                         : ovl_lock_dirs(m->from->ovl, a, b, &held);
     if (r == 0) {
         r = move_locked(ctx, m);
         ovl_unlock(&held);

@@ -15,7 +15,7 @@ struct walk {
     struct ovl_ctx *ctx;
     struct ovl_node *node;
     unsigned flags;
-    char *buf;  /* REST_MAX bytes; what is left to walk stands at its end, so that a link's target fits before it */
+    char *buf; /* REST_MAX bytes; what is left to walk stands at its end, so that a link's target fits before it */
     char *rest;
     char *link; /* OVL_REAL_MAX bytes */
     int links;

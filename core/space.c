@@ -22,8 +22,11 @@ static const char *outer(const char *path)
 
 void ovl_space_close(struct ovl_space *space)
 {
-    if (space)
-        ovl_sys_munmap(space->memory, space->size);
+    if (!space)
+        return;
+    for (unsigned i = 0; i < space->ovls; i++)
+        ovl_shared_detach(&space->ovl[i]);
+    ovl_sys_munmap(space->memory, space->size);
 }
 
 const char *ovl_space_record(const struct ovl_space *space)

@@ -35,10 +35,10 @@ struct ovl {
     const char *work; /* NULL: none */
     size_t work_length;
     enum ovl_whiteout_form whiteout;
-    bool sorted;    /* readdir=sorted */
+    bool sorted; /* readdir=sorted */
     bool is_volatile;
-    bool one_dev;   /* all layers on one file system */
-    dev_t dir_dev;  /* what directories report as st_dev */
+    bool one_dev;  /* all layers on one file system */
+    dev_t dir_dev; /* what directories report as st_dev */
     enum ovl_static static_policy;
     const char **static_allow;
     unsigned static_allows;
@@ -178,9 +178,9 @@ void ovl_root_stack(const struct ovl *o, struct ovl_stack *s);
 struct ovl_held {
     struct ovl_shared *shared;
     uint64_t owner;
-    uint64_t signals;  /* the caller's mask */
-    int bucket[2];     /* -1: none; equal ones are held once */
-    int reader;        /* slot, or -1 when the tree is held as a whole */
+    uint64_t signals; /* the caller's mask */
+    int bucket[2];    /* -1: none; equal ones are held once */
+    int reader;       /* slot, or -1 when the tree is held as a whole */
 };
 /* Hold the directories at merged paths a and b (NULL: only a): names in them change.  Other
  * directories can be changed meanwhile. -EACCES when the work directory can't be used. */
@@ -190,6 +190,8 @@ int ovl_lock_tree(struct ovl *o, struct ovl_held *held);
 void ovl_unlock(struct ovl_held *held);
 /* The mapping that processes share, attached if need be; NULL where it can't be. */
 struct ovl_shared *ovl_shared(struct ovl *o);
+/* Unmap it, when the overlay is freed. */
+void ovl_shared_detach(struct ovl *o);
 /* The filter before the identity map: a number that may have an origin. */
 bool ovl_shared_may_have(const struct ovl_shared *shared, uint64_t ino);
 void ovl_shared_note(struct ovl_shared *shared, uint64_t ino);

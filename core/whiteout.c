@@ -171,7 +171,7 @@ static int make_at_name(struct ovl_ctx *ctx, const struct ovl_node *node, char *
     if (r < 0)
         return r;
     r = is_too_long(node) && node->ovl->whiteout == OVL_WHITEOUT_OCI ? make_xattr_form(ctx, node, aside)
-                                                                       : ovl_sys_mknod(aside, S_IFCHR, 0);
+                                                                     : ovl_sys_mknod(aside, S_IFCHR, 0);
     if (r == 0) {
         struct stat st;
         bool replaces_dir = ovl_sys_lstat(place, &st) == 0 && S_ISDIR(st.st_mode);

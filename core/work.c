@@ -29,7 +29,8 @@ int ovl_work_name(const struct ovl *o, char *out)
     }
     struct timespec now = {0, 0};
     ovl_sys_clock_gettime(CLOCK_MONOTONIC, &now);
-    const uint64_t part[] = {space, (uint64_t)ovl_sys_gettid(), (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec,
+    const uint64_t part[] = {space, (uint64_t)ovl_sys_gettid(),
+                             (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec,
                              __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED)};
     char number[24];
     ssize_t n = ovl_append(out, OVL_REAL_MAX, 0, o->work);

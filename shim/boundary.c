@@ -199,8 +199,7 @@ int shim_find_fd(struct shim_call *call, int fd, struct ovl_node **node)
         struct stat shown = found->st;
         if (!S_ISDIR(shown.st_mode))
             ovl_identity(ctx->space, AT_FDCWD, found->real, AT_SYMLINK_NOFOLLOW, &shown);
-        if (is_same(&found->st, &here) || is_same(&shown, &here) ||
-            (S_ISDIR(shown.st_mode) && S_ISDIR(here.st_mode))) {
+        if (is_same(&found->st, &here) || is_same(&shown, &here) || (S_ISDIR(shown.st_mode) && S_ISDIR(here.st_mode))) {
             call->node = *node = found;
             return 1;
         }

@@ -73,7 +73,7 @@ static const struct {
     const char *name;
     void *function;
 } early[] = {
-    {"openat", (void *)early_openat},   {"open", (void *)early_open},         {"close", (void *)early_close},
+    {"openat", (void *)early_openat},     {"open", (void *)early_open},       {"close", (void *)early_close},
     {"readlink", (void *)early_readlink}, {"fstatat", (void *)early_fstatat}, {"fstat", (void *)early_fstat},
     {"access", (void *)early_access},
 };

@@ -120,7 +120,7 @@ static int follow_scripts(struct shim_call *call, struct target *target, struct 
             return -ELOOP;
         if (!*script->interpreter)
             return -EACCES; /* what the kernel answers to "#!" and nothing more */
-        call->node = NULL; /* the log's, in the memory that is given back */
+        call->node = NULL;  /* the log's, in the memory that is given back */
         ovl_ctx_reset(&call->ctx, mark);
         *target = (struct target){.dirfd = AT_FDCWD, .path = script->interpreter};
         r = find(call, target);
@@ -262,7 +262,8 @@ static int check_library(struct shim_exec *exec)
     if (ovl_sys_faccessat(AT_FDCWD, shim_library(), R_OK) == 0)
         return 0;
     ovl_log_line(OVL_LOG_ERROR, shim_library(), ": not there any more: no program can be started", NULL);
-    shim_stderr_line(shim_library(), ": not there any more, a program would run outside the overlay: put it back", NULL);
+    shim_stderr_line(shim_library(), ": not there any more, a program would run outside the overlay: put it back",
+                     NULL);
     exec->refused = true;
     return -EACCES;
 }
@@ -274,7 +275,7 @@ static char **expand(struct shim_call *call, const struct chain *chain, char *na
     size_t rest = 0, n = 0;
     while (argv && argv[0] && argv[rest + 1])
         rest++;
-    char **to = shim_scratch(call, (2 * chain->levels + rest + 2) * sizeof *to);
+    char **to = shim_scratch(call, ((size_t)2 * chain->levels + rest + 2) * sizeof *to);
     if (!to)
         return NULL;
     for (unsigned i = chain->levels; i-- > 0;) {

@@ -34,7 +34,8 @@ static struct entry *entry_of(int fd)
 static bool begin_write(struct entry *e, uint32_t *sequence)
 {
     *sequence = __atomic_load_n(&e->sequence, __ATOMIC_RELAXED) & ~1u;
-    return __atomic_compare_exchange_n(&e->sequence, sequence, *sequence + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+    return __atomic_compare_exchange_n(&e->sequence, sequence, *sequence + 1, false, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_RELAXED);
 }
 
 static void end_write(struct entry *e, uint32_t sequence)

@@ -30,12 +30,12 @@
 #define LOADER "ld-linux-aarch64.so.1"
 #endif
 
-#define HEAD 4096 /* what is read at once: with most programs, all that is asked for */
+#define HEAD 4096        /* what is read at once: with most programs, all that is asked for */
 #define MOUNTED_NOSUID 2 /* ST_NOSUID of statfs(2) */
 /* As many as the kernel takes (64 KiB of program headers); no linker makes as many sections. */
 #define SEGMENTS_MAX (65536 / sizeof(Elf64_Phdr))
 #define SECTIONS_MAX 4096
-#define STACK_SIZE (32 * 1024)
+#define STACK_SIZE ((size_t)32 * 1024)
 
 /* A file and its beginning. */
 struct file {
@@ -114,8 +114,7 @@ static bool no_new_privileges(void)
 
 static bool has_capabilities(const struct file *file)
 {
-    return file->fd >= 0 &&
-           ovl_sys_raw(SYS_fgetxattr, file->fd, OVL_SYS_PTR("security.capability"), 0, 0, 0, 0) > 0;
+    return file->fd >= 0 && ovl_sys_raw(SYS_fgetxattr, file->fd, OVL_SYS_PTR("security.capability"), 0, 0, 0, 0) > 0;
 }
 
 /* The kernel tells ld.so so (AT_SECURE) when the ids that the program will act with are not the

@@ -176,8 +176,8 @@ int wrap_readdir_r(DIR *dir, struct dirent *entry, struct dirent **result)
 {
     struct shim_dir *d = ours(dir);
     if (!d) {
-        _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wdeprecated-declarations\"")
-        return REAL(readdir_r)(dir, entry, result);
+        _Pragma("GCC diagnostic push")
+            _Pragma("GCC diagnostic ignored \"-Wdeprecated-declarations\"") return REAL(readdir_r)(dir, entry, result);
         _Pragma("GCC diagnostic pop")
     }
     int saved = errno;
@@ -227,7 +227,8 @@ static size_t put_entry(const struct ovl_entry *e, size_t index, char *to, size_
     size_t length = (offsetof(struct ovl_dirent, d_name) + e->length + 1u + 7u) & ~(size_t)7;
     if (length > room)
         return 0;
-    struct ovl_dirent head = {.d_ino = e->ino, .d_off = (int64_t)index + 1, .d_reclen = (uint16_t)length, .d_type = e->type};
+    struct ovl_dirent head = {
+        .d_ino = e->ino, .d_off = (int64_t)index + 1, .d_reclen = (uint16_t)length, .d_type = e->type};
     memset(to, 0, length);
     memcpy(to, &head, offsetof(struct ovl_dirent, d_name));
     memcpy(to + offsetof(struct ovl_dirent, d_name), e->name, e->length + 1u);

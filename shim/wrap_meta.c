@@ -42,8 +42,8 @@ static void fix_fd_identity(struct shim_call *call, int fd, struct stat *st)
     }
     char *path = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
     struct ovl_node *node = ovl_node_new(&call->ctx);
-    if (path && node && shim_dir_path(call, fd, path) == 1 &&
-        ovl_resolve(&call->ctx, NULL, path, 0, node) == 0 && node->ovl && node->exists && S_ISDIR(node->st.st_mode))
+    if (path && node && shim_dir_path(call, fd, path) == 1 && ovl_resolve(&call->ctx, NULL, path, 0, node) == 0 &&
+        node->ovl && node->exists && S_ISDIR(node->st.st_mode))
         ovl_identity_dir(&call->ctx, node, st);
 }
 

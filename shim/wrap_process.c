@@ -257,12 +257,12 @@ FILE *wrap_popen(const char *line, const char *type)
         errno = EINVAL;
         return NULL;
     }
-    struct stream *stream = malloc(sizeof *stream);
+    struct stream *stream = calloc(1, sizeof *stream);
     if (!stream)
         return NULL;
     int error = pipe2(pipe_end, O_CLOEXEC) < 0 ? errno : open_stream(stream, line, mode, pipe_end);
     if (!error)
-        return stream->file;
+        return stream->file; /* NOLINT(*Malloc): the stream is in the list */
     free(stream);
     errno = error;
     return NULL;

@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 /* Enough for a copy-up and for the libraries behind us; pages that are not touched cost nothing. */
-#define STACK_SIZE (256 * 1024)
+#define STACK_SIZE ((size_t)256 * 1024)
 #define SIGNALS 64 /* of the kernel: the real-time ones that libc keeps to itself too */
 
 #define FLAGS_KNOWN                                                                                                    \
@@ -262,8 +262,7 @@ int wrap_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_action
 {
     if (!shim_space())
         return REAL(posix_spawn)(pid, path, actions, attributes, argv, envp);
-    struct spawn spawn = {
-        .file = path, .actions = actions, .attributes = attributes, .argv = argv, .envp = envp};
+    struct spawn spawn = {.file = path, .actions = actions, .attributes = attributes, .argv = argv, .envp = envp};
     return spawn_program(pid, &spawn);
 }
 

@@ -165,7 +165,7 @@ ssize_t wrap_flistxattr(int fd, char *list, size_t size)
     struct ovl_node *copy = copy_of(&call, fd);
     struct source source = {copy ? copy->real : NULL, fd};
     long r = !copy && shim_find_fd(&call, fd, &node) == SHIM_OUTSIDE ? list_source(&source, list, size)
-                                                            : list_public(&call, &source, list, size);
+                                                                     : list_public(&call, &source, list, size);
     return shim_leave(&call, r);
 }
 

@@ -23,12 +23,49 @@ static const struct {
     const char *name;
     int value;
 } constant[] = {
-#define C(x) {#x, x}
-    C(O_RDONLY), C(O_WRONLY), C(O_RDWR), C(O_CREAT), C(O_EXCL), C(O_TRUNC), C(O_APPEND), C(O_DIRECTORY), C(O_NOFOLLOW),
-    C(O_PATH), C(O_TMPFILE), C(O_CLOEXEC), C(O_NONBLOCK), C(O_SYNC), C(O_NOATIME), C(AT_SYMLINK_NOFOLLOW),
-    C(AT_SYMLINK_FOLLOW), C(AT_REMOVEDIR), C(AT_EMPTY_PATH), C(AT_EACCESS), C(RENAME_NOREPLACE), C(RENAME_EXCHANGE),
-    C(RENAME_WHITEOUT), C(F_OK), C(R_OK), C(W_OK), C(X_OK), C(SEEK_SET), C(SEEK_CUR), C(SEEK_END), C(SEEK_DATA),
-    C(SEEK_HOLE), C(S_IFREG), C(S_IFIFO), C(S_IFSOCK), C(S_IFCHR), C(S_IFBLK), C(S_IFDIR), C(XATTR_CREATE),
+#define C(x)                                                                                                           \
+    {                                                                                                                  \
+#x, x                                                                                                          \
+    }
+    C(O_RDONLY),
+    C(O_WRONLY),
+    C(O_RDWR),
+    C(O_CREAT),
+    C(O_EXCL),
+    C(O_TRUNC),
+    C(O_APPEND),
+    C(O_DIRECTORY),
+    C(O_NOFOLLOW),
+    C(O_PATH),
+    C(O_TMPFILE),
+    C(O_CLOEXEC),
+    C(O_NONBLOCK),
+    C(O_SYNC),
+    C(O_NOATIME),
+    C(AT_SYMLINK_NOFOLLOW),
+    C(AT_SYMLINK_FOLLOW),
+    C(AT_REMOVEDIR),
+    C(AT_EMPTY_PATH),
+    C(AT_EACCESS),
+    C(RENAME_NOREPLACE),
+    C(RENAME_EXCHANGE),
+    C(RENAME_WHITEOUT),
+    C(F_OK),
+    C(R_OK),
+    C(W_OK),
+    C(X_OK),
+    C(SEEK_SET),
+    C(SEEK_CUR),
+    C(SEEK_END),
+    C(SEEK_DATA),
+    C(SEEK_HOLE),
+    C(S_IFREG),
+    C(S_IFIFO),
+    C(S_IFSOCK),
+    C(S_IFCHR),
+    C(S_IFBLK),
+    C(S_IFDIR),
+    C(XATTR_CREATE),
     C(XATTR_REPLACE),
 #undef C
 };

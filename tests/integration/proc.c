@@ -274,7 +274,8 @@ static int handler(char **argv)
     return 1;
 }
 
-/* ---- posix_spawn ---------------------------------------------------------------------------------------------------- */
+/* ---- posix_spawn ----------------------------------------------------------------------------------------------------
+ */
 
 /* FOLDER PROGRAM: change there, write to a new and to an old file by relative names, run a relative program. */
 static int actions(char **argv)
@@ -379,7 +380,8 @@ static int status(char **argv)
     return 0;
 }
 
-/* ---- system, popen ------------------------------------------------------------------------------------------------------ */
+/* ---- system, popen
+ * ------------------------------------------------------------------------------------------------------ */
 
 static int systems(char **argv)
 {
@@ -436,7 +438,8 @@ static int popen_closed(char **argv)
     return 0;
 }
 
-/* ---- limits ------------------------------------------------------------------------------------------------------------------ */
+/* ---- limits
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 /* No descriptor is free. */
 static int few_files(char **argv)
@@ -522,11 +525,25 @@ static const struct {
     const char *name;
     int (*run)(char **argv);
 } tests[] = {
-    {"exec", exec_how},       {"spawn", spawn_how},         {"vfork-chdir", vfork_chdir}, {"vfork-many", vfork_many},
-    {"handler", handler},     {"vfork-threads", vfork_threads}, {"vfork-jump", vfork_jump}, {"actions", actions},
-    {"status", status},       {"action-errors", action_errors}, {"attributes", attributes}, {"system", systems},
-    {"popen", popens},        {"popen-closed", popen_closed}, {"few-files", few_files},   {"large", large},
-    {"count", count},         {"clone", clones},            {"daemon", daemons},
+    {"exec", exec_how},
+    {"spawn", spawn_how},
+    {"vfork-chdir", vfork_chdir},
+    {"vfork-many", vfork_many},
+    {"handler", handler},
+    {"vfork-threads", vfork_threads},
+    {"vfork-jump", vfork_jump},
+    {"actions", actions},
+    {"status", status},
+    {"action-errors", action_errors},
+    {"attributes", attributes},
+    {"system", systems},
+    {"popen", popens},
+    {"popen-closed", popen_closed},
+    {"few-files", few_files},
+    {"large", large},
+    {"count", count},
+    {"clone", clones},
+    {"daemon", daemons},
 };
 
 int main(int argc, char **argv)

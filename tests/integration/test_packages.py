@@ -109,9 +109,14 @@ def debs(folder):
     return {p.name: p for p in pathlib.Path(folder).glob("*.deb")}
 
 
-def summary(log):
-    """The numbers of an automake test suite."""
-    return re.findall(r"^# (TOTAL|PASS|SKIP|XFAIL|FAIL|XPASS|ERROR): +(\d+)", log, re.M)
+def results(log):
+    """What an automake test suite says of each of its tests."""
+    return sorted(set(re.findall(r"^(?:PASS|SKIP|XFAIL|FAIL|XPASS|ERROR): .*$", log, re.M)))
+
+
+# sed's tests that skip themselves where valgrind does not work: its tools are static programs, which an overlay
+# refuses to start (C-1.12).
+NEED_VALGRIND = {f"testsuite/{name}.sh" for name in ("bug32082", "bug32271-2", "newline-dfa-bug")}
 
 
 @pytest.mark.parametrize("package", ["hello", "lua5.4", "sed"])
@@ -124,10 +129,11 @@ def test_debian_package_is_the_same_byte_for_byte(twice, package):
     for name in wanted:
         if sha256(wanted[name]) != sha256(got[name]):
             pytest.fail(f"{name} differs\n{describe(wanted[name], got[name])}", pytrace=False)
-    assert summary(inside) == summary(outside)
+    differ = {line for line in set(results(inside)) ^ set(results(outside)) if line.split()[1] not in NEED_VALGRIND}
+    assert not differ, f"{package}'s own tests: {sorted(differ)}"
     if package == "sed":
-        numbers = dict(summary(inside))
-        assert int(numbers["PASS"]) > 100 and numbers["FAIL"] == "0", "sed's own tests (C-4.2)"
+        passed = [line for line in results(inside) if line.startswith("PASS")]
+        assert len(passed) > 100 and not re.search("^(FAIL|ERROR): ", inside, re.M), f"{len(passed)} of sed's own tests"
 
 
 def describe(wanted, got):

@@ -32,7 +32,8 @@ done | complain 'has no SPDX line at its top' || status=1
 {
     grep -nE '[[:space:]]$' $list | complain 'ends in white space' || status=1
     grep -nP '\t' $(files '*.c' '*.h' '*.py' '*.cmake') | complain 'has a tab' || status=1
-    grep -nE '^.{121}' $list | complain 'is longer than 120 columns' || status=1
+    grep -nE '^.{121}' $(files '*.c' '*.h' '*.S' '*.def' '*.sh' '*.cmake' CMakeLists.txt) |
+        complain 'is longer than 120 columns' || status=1
     # Escaped, so that this file does not accuse itself.
     grep -nE '/wor[k]/(main|shared)|/roo[t]/|\.\./shar[e]d|deb\.debia[n]\.org|issu[e]s show' \
         $list $(files '*.md' '*.json' '*.in' '*.txt') |

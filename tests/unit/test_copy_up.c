@@ -85,10 +85,9 @@ static void attributes_are_kept_but_not_the_overlays_own(void **state)
 }
 
 /* user::rw-, user:1234:r--, group::r--, mask::r--, other::--- in the kernel's form (acl(5), posix_acl_xattr.h) */
-static const unsigned char acl[] = {2, 0, 0,    0,    1,    0,    6,    0, 255,  255, 255,  255,  2,   0,
-                                    4, 0, 0xd2, 0x04, 0,    0,    4,    0, 4,    0,   255,  255,  255, 255,
-                                    16, 0, 4,   0,    255,  255,  255,  255, 32, 0,   0,    0,    255, 255,
-                                    255, 255};
+static const unsigned char acl[] = {2, 0,    0,    0,   1,   0,   6,  0, 255, 255, 255, 255, 2,   0,  4,
+                                    0, 0xd2, 0x04, 0,   0,   4,   0,  4, 0,   255, 255, 255, 255, 16, 0,
+                                    4, 0,    255,  255, 255, 255, 32, 0, 0,   0,   255, 255, 255, 255};
 
 static void acls_are_kept(void **state)
 {

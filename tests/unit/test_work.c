@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The work directory: what the dead left goes, what the living use stays (C-3.4).
+ */
+#define _GNU_SOURCE
+#include "fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void names_differ(void **state)
+{
+    struct fixture *f = *state;
+    char a[OVL_REAL_MAX], b[OVL_REAL_MAX];
+    fixture_open(f, "");
+    assert_int_equal(ovl_work_name(f->ovl, a), 0);
+    assert_int_equal(ovl_work_name(f->ovl, b), 0);
+    assert_string_not_equal(a, b);
+    assert_int_equal(strncmp(a, ovl_work(f->ovl), strlen(ovl_work(f->ovl))), 0);
+}
+
+/* A tree as a killed process leaves it: names of its own making, directories without permissions. */
+static void leave_a_tree(struct fixture *f)
+{
+    char path[OVL_REAL_MAX], below[OVL_REAL_MAX + 32];
+    for (int i = 0; i < 2; i++) {
+        if (ovl_work_name(f->ovl, path) < 0 || mkdir(path, 0700) != 0)
+            _exit(1);
+        snprintf(below, sizeof below, "%s/a", path);
+        if (mkdir(below, 0700) != 0)
+            _exit(1);
+        snprintf(below, sizeof below, "%s/a/file", path);
+        if (mknod(below, S_IFREG | 0600, 0) != 0)
+            _exit(1);
+        snprintf(below, sizeof below, "%s/a", path);
+        if (chmod(below, 0) != 0 || symlink(f->root, strcat(below, "-link")) != 0)
+            _exit(1);
+    }
+    _exit(0);
+}
+
+static void leftovers_of_the_dead_go(void **state)
+{
+    struct fixture *f = *state;
+    make_file(f, "lower1/a", 0644, "");
+    fixture_open(f, "");
+    pid_t pid = fork();
+    if (pid == 0)
+        leave_a_tree(f);
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(leftovers(f), 2);
+    ovl_space_clean(&f->ctx);
+    assert_int_equal(leftovers(f), 0);
+    assert_true(is_there(f, "lower1/a"));
+}
+
+static void the_living_keep_theirs(void **state)
+{
+    struct fixture *f = *state;
+    char path[OVL_REAL_MAX];
+    fixture_open(f, "");
+    assert_int_equal(ovl_work_name(f->ovl, path), 0);
+    assert_int_equal(mknod(path, S_IFREG | 0600, 0), 0);
+    make_file(f, "upper.work/work/not-of-our-making", 0644, "");
+    ovl_space_clean(&f->ctx);
+    assert_int_equal(leftovers(f), 2);
+    ovl_work_discard(&f->ctx, path);
+    assert_int_equal(leftovers(f), 1);
+    ovl_work_discard(&f->ctx, path); /* not there: nothing happens */
+    assert_int_equal(leftovers(f), 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FIXTURE_TEST(names_differ),
+        FIXTURE_TEST(leftovers_of_the_dead_go),
+        FIXTURE_TEST(the_living_keep_theirs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
