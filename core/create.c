@@ -33,9 +33,9 @@ struct make {
 
 int ovl_open_exact(struct ovl_ctx *ctx, const char *real, int flags, mode_t mode)
 {
-    /* openat2(2) refuses what open(2) ignores. */
-    const int known = O_ACCMODE | O_APPEND | O_ASYNC | O_CLOEXEC | O_CREAT | O_DIRECT | O_DIRECTORY | O_DSYNC | O_EXCL |
-                      O_NOATIME | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK | O_PATH | O_SYNC | O_TMPFILE | O_TRUNC;
+    /* openat2(2) refuses what open(2) ignores.  O_SYNC and O_TMPFILE have O_DSYNC and O_DIRECTORY in them. */
+    const int known = O_ACCMODE | O_APPEND | O_ASYNC | O_CLOEXEC | O_CREAT | O_DIRECT | O_EXCL | O_NOATIME | O_NOCTTY |
+                      O_NOFOLLOW | O_NONBLOCK | O_PATH | O_SYNC | O_TMPFILE | O_TRUNC;
     struct ovl_open_how how = {.flags = (uint64_t)(flags & known) | KERNEL_O_LARGEFILE,
                                .mode = flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)) ? mode & 07777 : 0,
                                .resolve = OVL_RESOLVE_NO_SYMLINKS};

@@ -164,7 +164,7 @@ static inline void ovl_ctx_reset(struct ovl_ctx *ctx, size_t mark)
 /* Memory slots that a vfork child took and could not give back because it called exec:
  * read before vfork, handed back in the parent after it. */
 uint32_t ovl_ctx_held(void);
-void ovl_ctx_restore(uint32_t held);
+void ovl_ctx_restore(uint32_t before);
 
 /* ---- places ---------------------------------------------------------------------------------- */
 

@@ -9,7 +9,7 @@
 #include "types.h"
 
 #define LINKS_MAX 40 /* MAXSYMLINKS of the kernel */
-#define REST_MAX (OVL_PATH_MAX * 2)
+#define REST_MAX ((size_t)OVL_PATH_MAX * 2)
 
 struct walk {
     struct ovl_ctx *ctx;

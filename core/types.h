@@ -205,7 +205,7 @@ int ovl_work_name(const struct ovl *o, char *out);
 /* The number of this process's pid name space. */
 uint64_t ovl_pid_space(void);
 /* Remove what lies at a path in the work directory, a tree too. Best effort. */
-void ovl_work_discard(struct ovl_ctx *ctx, const char *path);
+void ovl_work_discard(struct ovl_ctx *ctx, const char *top);
 
 /* ---- identity.c ------------------------------------------------------------------------------- */
 /* Record that upper object `copy` (as fstat answers) has the identity of `origin`. */

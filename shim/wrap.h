@@ -100,7 +100,7 @@ int wrap_execve(const char *path, char *const argv[], char *const envp[]);
 int wrap_execveat(int dirfd, const char *path, char *const argv[], char *const envp[], int flags);
 
 /* ---- wrap_stdio.c ---- */
-FILE *wrap_fopen(const char *path, const char *mode);
+FILE *wrap_fopen(const char *path, const char *text);
 
 /* ---- wrap_xattr.c ---- */
 ssize_t wrap_getxattr(const char *path, const char *name, void *value, size_t size);
@@ -123,10 +123,10 @@ int wrap_accept(int fd, struct sockaddr *address, socklen_t *length);
 int wrap_accept4(int fd, struct sockaddr *address, socklen_t *length, int flags);
 int wrap_getsockname(int fd, struct sockaddr *address, socklen_t *length);
 int wrap_getpeername(int fd, struct sockaddr *address, socklen_t *length);
-ssize_t wrap_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *to, socklen_t length);
+ssize_t wrap_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *address, socklen_t length);
 ssize_t wrap_sendmsg(int fd, const struct msghdr *message, int flags);
 int wrap_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags);
-ssize_t wrap_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *from, socklen_t *length);
+ssize_t wrap_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *address, socklen_t *length);
 ssize_t wrap_recvmsg(int fd, struct msghdr *message, int flags);
 int wrap_recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout);
 

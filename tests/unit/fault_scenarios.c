@@ -24,7 +24,7 @@ void fault_layers(struct fixture *f)
     make_file(f, "lower2/full/b", 0644, "b");
     make_dir(f, "lower1/empty", 0755);
     make_link(f, "lower1/d/link", "other");
-    make_file(f, "lower1/locked/file", 0444, "locked");
+    make_file(f, "lower1/locked/file", 0644, "locked");
     make_dir(f, "lower1/locked", 0555);
     make_file(f, "lower1/" LONG_NAME, 0644, "long");
     make_file(f, "upper/d/both", 0644, "upper");
@@ -239,16 +239,16 @@ static int copy_up_directory(struct fixture *f)
     return op_copy_up(f, "/d/e", OVL_COPY_ALL);
 }
 
-static int create_in_locked(struct fixture *f)
+static int append_in_locked(struct fixture *f)
 {
-    return op_write(f, "/locked/new", O_WRONLY | O_CREAT, 0644, "new");
+    return op_write(f, "/locked/file", O_WRONLY | O_APPEND, 0, " and more");
 }
 
 const struct scenario fault_scenarios[] = {
     {"append_lower", NULL, append_lower},
     {"truncate_lower", NULL, truncate_lower},
     {"create_in_lower", NULL, create_in_lower},
-    {"create_in_locked", NULL, create_in_locked},
+    {"append_in_locked", NULL, append_in_locked},
     {"create_over_whiteout", remove_some, create_over_whiteout},
     {"create_over_long", remove_some, create_over_long},
     {"mkdir_new", NULL, mkdir_new},
