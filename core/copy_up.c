@@ -258,7 +258,9 @@ static int rename_into(struct ovl_ctx *ctx, const struct ovl_node *node, const c
         open_parent(parent, &mode);
     if (mode) {
         r = ovl_sys_rename(aside, place, 0);
-        ovl_sys_chmod(parent, mode);
+        /* It was changed a moment ago, so that a failure is a passing one. */
+        if (ovl_sys_chmod(parent, mode) < 0 && ovl_sys_chmod(parent, mode) < 0)
+            ovl_log_line(OVL_LOG_ERROR, parent, ": its mode could not be put back", NULL);
     }
     ovl_ctx_reset(ctx, mark);
     return r;
