@@ -215,6 +215,10 @@ static int step_outside(struct walk *w, bool last, bool must_follow)
     if (!S_ISLNK(st.st_mode))
         return last || S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
     r = read_link(w, node->path, &length);
+    if (r == -ENAMETOOLONG && !(w->flags & OVL_CHANGE)) {
+        node->magic = true; /* of an object too deep to be named: the kernel can follow, nobody can say where to */
+        return 0;
+    }
     if (r == 0 && is_magic(node, w->link)) {
         r = take_magic(w, &length);
         if (r <= 0)

@@ -27,6 +27,7 @@ bool shim_begin(struct shim_call *call, const char *function)
     call->saved_errno = errno;
     call->function = function;
     call->node = NULL;
+    call->deep = false;
     if (ovl_ctx_begin(&call->ctx, shim_space(), &shim_next) == 0)
         return true;
     /* No memory at all: the call can't be answered, and must not go to the real file system. */
@@ -66,6 +67,25 @@ static ssize_t fd_text(int fd, char *buf)
     return n;
 }
 
+int shim_ancestor(struct shim_call *call, int dirfd, char *buf)
+{
+    enum { LEVELS = 4096 };
+    int fd = ovl_sys_open(dirfd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    ssize_t n = fd < 0 ? fd : fd_text(fd, buf);
+    for (int i = 0; n == -ENAMETOOLONG && i < LEVELS; i++) {
+        int up = ovl_sys_open(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+        ovl_sys_close(fd);
+        fd = up;
+        n = fd < 0 ? fd : fd_text(fd, buf);
+    }
+    if (fd >= 0)
+        ovl_sys_close(fd);
+    if (n < 0 || buf[0] != '/' || ovl_space_holds(call->ctx.space, buf) || ovl_space_layers_near(call->ctx.space, buf))
+        return -ENAMETOOLONG;
+    call->deep = true;
+    return 0;
+}
+
 static bool is_deleted(const char *text)
 {
     size_t n = strlen(text);
@@ -85,6 +105,8 @@ int shim_dir_path(struct shim_call *call, int dirfd, char *buf)
     if (!text)
         return -ENOMEM;
     ssize_t n = dirfd < 0 ? -EBADF : fd_text(dirfd, text);
+    if (n == -ENAMETOOLONG)
+        return shim_ancestor(call, dirfd, buf);
     struct stat st;
     int r = n == -ENOENT ? -EBADF : n < 0 ? (int)n : ovl_sys_fstat(dirfd, &st);
     if (r == 0 && !S_ISDIR(st.st_mode))
@@ -157,6 +179,8 @@ int shim_find(struct shim_call *call, int *dirfd, const char **path, unsigned fl
     } else if (!ovl_space_holds(ctx->space, *path) && is_plain(call, NULL, AT_FDCWD, *path, flags)) {
         return SHIM_OUTSIDE;
     }
+    if (base && call->deep)
+        return -ENAMETOOLONG;
     struct ovl_node *found = ovl_node_new(ctx);
     if (!found)
         return -ENOMEM;

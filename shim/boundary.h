@@ -22,6 +22,7 @@ struct shim_call {
     int saved_errno;
     const char *function;        /* for the log */
     const struct ovl_node *node; /* what was found last */
+    bool deep;                   /* the base directory is outside, too deep to have a path: buf has an ancestor's */
     bool magic;                  /* linkat: the first path is a magic link of /proc */
 };
 
@@ -55,6 +56,11 @@ int shim_find(struct shim_call *call, int *dirfd, const char **path, unsigned fl
  * bytes.  Returns 1 when it lies in an overlay, 0 when outside (buf has its real path),
  * negative errno (-EBADF, -ENOTDIR, -ENOENT for a removed one). */
 int shim_dir_path(struct shim_call *call, int dirfd, char *buf);
+
+/* For a directory that is too deep for the kernel to name: the path of an ancestor that it can name, if no
+ * layer and no mount is near, so that the directory is certainly outside: 0 and call->deep; else
+ * -ENAMETOOLONG. */
+int shim_ancestor(struct shim_call *call, int dirfd, char *buf);
 
 /* The merged path of what any fd refers to, when it is an object of one of the layers: 1 and
  * *node (resolved by name; its identity is that of the fd); 0 when it is not, or has no name

@@ -70,6 +70,8 @@ static bool is_cwd(struct shim_call *call, const char *path)
 static int ask_kernel(struct shim_call *call, char *buf, bool by_layer)
 {
     ssize_t n = ovl_sys_getcwd(buf, OVL_PATH_MAX);
+    if (n == -ENAMETOOLONG || n == -ERANGE)
+        return shim_ancestor(call, AT_FDCWD, buf);
     if (n < 0)
         return (int)n;
     if (buf[0] != '/')
@@ -102,7 +104,7 @@ int shim_cwd(struct shim_call *call, char *buf)
      * cwd is more likely a merged one. */
     bool first = __atomic_load_n(&slot.sequence, __ATOMIC_RELAXED) == 0 && !inherited;
     int r = ask_kernel(call, buf, !first);
-    if (r >= 0)
+    if (r >= 0 && !call->deep)
         shim_cwd_set(buf, r == 1);
     return r;
 }

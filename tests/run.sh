@@ -82,7 +82,7 @@ valgrind_unit() {
         [ -f "$program" ] || continue
         echo "$program"
         # Thousands of forks, minutes without valgrind: its leaks are looked for by the asan preset.
-        [ "${program##*/}" != test_faults ] || continue
+        case $program in *test_faults*) continue ;; esac
         valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,possible "$program"
     done
 }
