@@ -148,7 +148,8 @@ static bool has_no_link(int dirfd, const char *path, unsigned flags)
 /* Whether a path that is outside by its text is so in truth, and may be used as it stands. */
 static bool is_plain(struct shim_call *call, const char *base, int dirfd, const char *path, unsigned flags)
 {
-    if (has_dotdot(path))
+    /* One step up from a directory too deep to be named stays below the ancestor that was asked about. */
+    if (has_dotdot(path) && !(base && call->deep && strcmp(path, "..") == 0))
         return false;
     if (base && ovl_space_below(call->ctx.space, base))
         return false;
@@ -185,6 +186,9 @@ int shim_find(struct shim_call *call, int *dirfd, const char **path, unsigned fl
     if (!found)
         return -ENOMEM;
     int r = ovl_resolve(ctx, base, *path, flags, found);
+    /* /proc/self is shorter than what it stands for: the kernel may have room where the walk has none. */
+    if (r == -ENAMETOOLONG && !(flags & OVL_CHANGE) && ovl_has_prefix(*path, "/proc/self/"))
+        return SHIM_OUTSIDE;
     if (r < 0)
         return r;
     call->node = found;
