@@ -244,6 +244,17 @@ static void open_parent(const char *parent, mode_t *mode)
         *mode = st.st_mode & 07777;
 }
 
+/* open_parent() has just changed it, so that a failure is a passing one. */
+static void close_parent(const char *parent, mode_t mode)
+{
+    enum { TRIES = 2 };
+    int r = -EAGAIN;
+    for (int i = 0; r < 0 && i < TRIES; i++)
+        r = ovl_sys_chmod(parent, mode);
+    if (r < 0)
+        ovl_log_line(OVL_LOG_ERROR, parent, ": its mode could not be put back", NULL);
+}
+
 static int rename_into(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside, const char *place)
 {
     int r = ovl_sys_rename(aside, place, RENAME_NOREPLACE);
@@ -258,9 +269,7 @@ static int rename_into(struct ovl_ctx *ctx, const struct ovl_node *node, const c
         open_parent(parent, &mode);
     if (mode) {
         r = ovl_sys_rename(aside, place, 0);
-        /* It was changed a moment ago, so that a failure is a passing one. */
-        if (ovl_sys_chmod(parent, mode) < 0 && ovl_sys_chmod(parent, mode) < 0)
-            ovl_log_line(OVL_LOG_ERROR, parent, ": its mode could not be put back", NULL);
+        close_parent(parent, mode);
     }
     ovl_ctx_reset(ctx, mark);
     return r;

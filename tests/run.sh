@@ -144,6 +144,10 @@ fi
 printf '\n== summary\n'
 grep -h 'tests passed' $log/dev $log/clang $log/asan $log/aarch64 2>/dev/null
 grep -hE '^(=+ )?[0-9]+ (passed|failed).* in ' $log/integration 2>/dev/null
+for preset in dev clang asan aarch64; do
+    sed -n "s/^skipped: /skipped in $preset: /p" build/$preset/Testing/Temporary/LastTest.log 2>/dev/null
+done
+sed -n 's/^SKIPPED /skipped in integration: /p' $log/integration 2>/dev/null
 [ "$(id -u)" = 0 ] || echo "not root: the half of the integration tests that needs root was not run"
 [ -z "$failures" ] || echo "failed:$failures"
 echo "$passed passed, $failed failed"

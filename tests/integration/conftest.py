@@ -4,6 +4,7 @@
 OVL_LIBRARY  the library under test (default: build/dev/shim/libovl.so of this tree)
 OVL_SIDES    which runs to make, of bare,kernel,ovl (default: all; without 'ovl' the tests check
              only themselves)
+OVL_STRACE   set: every libovl side runs under strace, and what reached the kernel is checked too (tracing.py)
 """
 
 import itertools
@@ -22,6 +23,7 @@ import overlay
 
 HERE = pathlib.Path(__file__).resolve().parent
 SIDES = os.environ.get("OVL_SIDES", "bare,kernel,ovl").split(",")
+STRACE = "OVL_STRACE" in os.environ
 LIBRARY = os.environ.get("OVL_LIBRARY") or str(HERE.parent.parent / "build/dev/shim/libovl.so")
 USER = 12345
 
@@ -125,7 +127,7 @@ class World:
     def __init__(self, workspace, tools, role, refusal, guard):
         self.workspace, self.tools, self.role, self.guard = workspace, tools, role, guard
         self.sides = list(SIDES)
-        self.watched = []
+        self.watched, self.traced = [], []
         if refusal and "kernel" in self.sides:
             REFUSED[role.name] = refusal
             self.sides.remove("kernel")
@@ -140,8 +142,12 @@ class World:
         self.watched.append(root)
 
     def check(self):
-        """No lower layer of this test is changed so far."""
+        """No lower layer of this test is changed so far, nor was a call made that could have."""
         self.guard.check(self.watched)
+        while self.traced:
+            found = self.traced.pop().offences()
+            if found:
+                pytest.fail("\n".join(found[:30]), pytrace=False)
 
     def make(self, lower, upper=None, outside=None, sides=None, base=None, letter=None, **how):
         """The three sides of the same layers, by name."""
@@ -158,6 +164,9 @@ class World:
                 side = (overlay.Bare if name == "bare" else overlay.Kernel)(base, self.role, self.tools, letter)
             side.make(lower, upper, layers.expand(outside or {}))
             made[name] = side
+            if STRACE and name == "ovl":
+                side.trace()
+                self.traced.append(side)
             for folder in side.lowers:
                 self.watch(os.path.join(side.base, folder))
         return made

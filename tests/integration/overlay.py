@@ -15,6 +15,7 @@ import subprocess
 from dataclasses import dataclass
 
 import layers
+import tracing
 
 TIMEOUT = 120
 OUTSIDE = "(outside)"  # before a command that runs beside the view, not in it
@@ -216,7 +217,8 @@ class Ovl(Side):
         super().__init__(base, role, tools, letter)
         self.form, self.options, self.prefix, self.lower_owner = form, options, prefix, lower_owner
         self.setup = ""  # shell words, each ended by '&&', that need mount rights
-        self.before = ()  # words before the program: strace, for one
+        self.before = ()  # words before the program
+        self.calls, self.starts = None, 0  # where strace writes; the programs that it was started with
         self.environment = {}
 
     def make_layers(self, lower, upper):
@@ -242,7 +244,21 @@ class Ovl(Side):
 
     def command(self, argv):
         env = {"OVL_CONF": self.conf, "LD_PRELOAD": self.tools.library, **self.environment}
+        self.starts += 1
         return list(self.before) + ["env"] + [f"{k}={v}" for k, v in env.items()] + argv
+
+    def trace(self):
+        """Run everything under strace from now on."""
+        self.calls = f"{self.base}/calls"
+        self.before = [*tracing.STRACE, self.calls]
+
+    def offences(self):
+        """What a traced side did that it must not: see tracing.py."""
+        if not self.starts:
+            return []
+        mount = None if os.path.lexists(self.mount) else self.mount
+        found = tracing.offences(tracing.read(self.calls), mount, self.lowers, self.starts)
+        return list(dict.fromkeys(found))
 
 
 def run_group(argv, env=None):

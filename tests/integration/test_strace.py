@@ -2,11 +2,11 @@
 """What reaches the kernel (C-3.1): with a mount that is not on disk, no system call names a path below
 it, and none opens a lower layer for writing or changes what is in it."""
 
-import re
 import shutil
 
 import pytest
 
+import tracing
 from layers import GONE, Dir, File, link
 
 LOW = {"f": "1\n", "d/g": "2\n", "d/e/h": "3\n", "s": link("f"), "abs": link("@/d/g"), "bin/run": File(
@@ -60,100 +60,22 @@ OPS = """
     futimens 5 1.0 1.0
 """
 
-# Arguments that are no paths for the kernel to follow: what a program runs with, a link's target.
-NO_PATH = re.compile(r"^(execve|execveat|symlink|symlinkat|readlink|readlinkat|getcwd|write|pwrite64|read|pread64)\(")
-CHANGES = re.compile(r"^(unlink|unlinkat|rmdir|rename|renameat|renameat2|link|linkat|symlink|symlinkat|mkdir|mkdirat|mknod|"
-                     r"mknodat|chmod|fchmodat|fchmodat2|chown|lchown|fchownat|truncate|utimensat|utime|utimes|futimesat|"
-                     r"setxattr|lsetxattr|removexattr|lremovexattr|creat|mount|bind)\(")
-OPEN = re.compile(r"^(open|openat|openat2)\(")
-WRITES = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_TMPFILE")
-
-
-def system_calls(text):
-    """Calls as 'name(arguments) = result', joined where strace split them over lines, without the pid."""
-    unfinished = {}
-    for line in text.splitlines():
-        pid, _, call = line.partition(" ")
-        call = call.lstrip()
-        if call.endswith("<unfinished ...>"):
-            unfinished[pid] = call[:-len("<unfinished ...>")]
-            continue
-        resumed = re.match(r"<\.\.\. \w+ resumed>(.*)", call)
-        yield unfinished.pop(pid, "") + resumed.group(1) if resumed else call
-
-
-def strings(call):
-    return re.findall(r'"((?:[^"\\]|\\.)*)"', call)
-
-
-def below(path, folder):
-    return path == folder or path.startswith(folder + "/")
-
-
-def descriptor_below(call, folder):
-    """A descriptor argument (strace -y shows its path) that is the folder or in it."""
-    return any(below(path, folder) for path in re.findall(r"\d+<([^>]*)>", call.split(") = ")[0]))
-
-
-def offences(calls, mount, lowers):
-    looked = False
-    for call in calls:
-        name = call.partition("(")[0]
-        if not looked and name == "newfstatat" and strings(call)[:1] == [mount]:
-            looked = True  # the start looks once whether the mount is a file (C-1.6)
-            continue
-        if not NO_PATH.match(call) and any(below(s, mount) for s in strings(call)):
-            yield f"names a path below the mount: {call}"
-        elif name in ("execve", "execveat") and below((strings(call) or [""])[0], mount):
-            yield f"executes a path below the mount: {call}"
-        elif name in ("readlink", "readlinkat") and any(below(s, mount) for s in strings(call)[:1]):
-            yield f"reads a link below the mount: {call}"
-        for lower in lowers:
-            paths = [below(s, lower) for s in strings(call)]
-            if OPEN.match(call) and WRITES.search(call) and (any(paths) or relative_below(call, lower)):
-                yield f"opens a lower layer for writing: {call}"
-            elif CHANGES.match(call) and changed(name, paths, call, lower):
-                yield f"changes a lower layer: {call}"
-            elif name in ("fchmod", "fchown", "ftruncate", "fsetxattr", "fremovexattr", "fallocate", "pwrite64", "write",
-                          "copy_file_range", "sendfile") and written_descriptor(name, call, lower):
-                yield f"changes a lower layer: {call}"
-
-
-def relative_below(call, lower):
-    return any(not s.startswith("/") for s in strings(call)[:1]) and descriptor_below(call, lower)
-
-
-def changed(name, paths, call, lower):
-    """A link's target and a source that is only read are no changes; but nothing may link a lower file."""
-    if name in ("symlink", "symlinkat"):
-        paths = paths[1:]
-    return any(paths) or relative_below(call, lower)
-
-
-def written_descriptor(name, call, lower):
-    described = re.findall(r"\d+<([^>]*)>", call.split(") = ")[0])
-    index = {"copy_file_range": 1}.get(name, 0)
-    return len(described) > index and below(described[index], lower)
-
-
 @pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
 @pytest.mark.parametrize("name", WORK)
 def test_system_calls(world, name):
     side = world.ovl([{"f": "top\n", "hidden": GONE, "d/new": "n\n"}, LOW], upper={"u": "u\n"})
-    out = f"{side.base}/trace"
-    side.before = ["strace", "-f", "-y", "-s", "5000", "-o", out, "-e", "trace=%file,%desc,getcwd"]
+    side.trace()
     if WORK[name] is None:
         side.opsh(OPS)
     else:
         result = side.run([(["sh", "-c", WORK[name].replace("@", side.mount)], "")])[0]
         assert result.status == 0, result.err
-    with open(out, errors="surrogateescape") as f:
-        calls = list(system_calls(f.read()))
+    calls = tracing.read(side.calls)
     assert len(calls) > 100
-    found = list(dict.fromkeys(offences(calls, side.mount, side.lowers)))
+    found = side.offences()
     if found:
         pytest.fail("\n".join(found[:30]), pytrace=False)
-    touched = sum(any(below(s, side.upper) for s in strings(call)) for call in calls)
+    touched = sum(any(tracing.below(s, side.upper) for s in tracing.strings(call)) for call in calls)
     assert touched > 10, "nothing was done in the upper"
 
 
@@ -167,4 +89,4 @@ def test_system_calls(world, name):
     ('readlink("/m/s", 0x7, 4096) = -1 ENOENT (x)', True), ('link("/l0/f", "/u/f") = 0', True),
     ('copy_file_range(3</l0/f>, NULL, 4</w/t>, NULL, 9, 0) = 9', False)])
 def test_the_check_itself(call, wrong):
-    assert bool(list(offences([call], "/m", ["/l0"]))) == wrong
+    assert bool(list(tracing.offences([call], "/m", ["/l0"]))) == wrong

@@ -8,6 +8,8 @@
  * as before.  A failure may come after the change was made (the last step was to clear up behind it).
  *
  *   OVL_FAULT=SCENARIO[:CALL]   only that one, every answer on stderr
+ *   OVL_FAULT_STRIDE=N          every Nth call and one of the errors in turn: for an emulated machine, where a
+ *                               fork is slow
  */
 #define _GNU_SOURCE
 #include "fault_run.h"
@@ -153,9 +155,10 @@ static void judge(struct run *run, struct fixture *f, unsigned n, int error, con
     free(now);
 }
 
-static void run_error(struct run *run, int error, unsigned only)
+/* Fail call number `first`, and every stride-th after it until the change needs no so many. */
+static void run_error(struct run *run, int error, unsigned first, unsigned stride, bool only)
 {
-    for (unsigned n = only ? only : 1; n < CALLS_MAX; n++) {
+    for (unsigned n = first; n < CALLS_MAX; n += stride) {
         struct fixture *f = begin(run->s, run->options);
         struct outcome o = act(f, run->s, run->options, n, error);
         judge(run, f, n, error, &o, only || getenv("OVL_FAULT"));
@@ -180,23 +183,35 @@ static void take_views(struct run *run)
     end(f);
 }
 
+/* The scenario with every call and every error, or (a stride above 1) with its share of them. */
+static void run_scenario(struct run *run, unsigned stride, unsigned only)
+{
+    static const int errors[] = {EIO, ENOSPC, EINTR};
+    enum { ERRORS = sizeof errors / sizeof *errors };
+    take_views(run);
+    if (stride > 1) {
+        unsigned turn = (unsigned)(run->s - fault_scenarios);
+        run_error(run, errors[turn % ERRORS], 1 + turn % stride, stride, false);
+        return;
+    }
+    for (size_t e = 0; e < ERRORS; e++)
+        run_error(run, errors[e], only ? only : 1, 1, only > 0);
+}
+
 static void run_all(void **state)
 {
     const char *options = *state;
-    static const int errors[] = {EIO, ENOSPC, EINTR};
     const char *chosen = getenv("OVL_FAULT");
     const char *colon = chosen ? strchr(chosen, ':') : NULL;
+    const char *wanted_stride = getenv("OVL_FAULT_STRIDE");
+    int stride = wanted_stride ? atoi(wanted_stride) : 1;
     unsigned wrong = 0;
     for (const struct scenario *s = fault_scenarios; s->name; s++) {
         struct run run = {.s = s, .options = options};
         size_t length = colon ? (size_t)(colon - chosen) : chosen ? strlen(chosen) : 0;
         if (chosen && (strncmp(s->name, chosen, length) != 0 || s->name[length]))
             continue;
-        take_views(&run);
-        /* An emulated machine has time for one error. */
-        size_t kinds = getenv("OVL_FAULT_ERRORS") ? 1 : sizeof errors / sizeof *errors;
-        for (size_t e = 0; e < kinds; e++)
-            run_error(&run, errors[e], colon ? (unsigned)atoi(colon + 1) : 0);
+        run_scenario(&run, stride > 0 ? (unsigned)stride : 1, colon ? (unsigned)atoi(colon + 1) : 0);
         print_message("%s%s: %u calls, %u failures after the change was made\n", run.s->name, options, run.calls,
                       run.late);
         wrong += run.wrong;

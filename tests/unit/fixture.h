@@ -28,6 +28,13 @@ struct fixture {
     struct ovl_ctx ctx;
 };
 
+/* Leave the test out. The reason comes into the summary of tests/run.sh. */
+#define skip_because(reason)                                                                                           \
+    do {                                                                                                               \
+        print_message("skipped: %s: %s\n", __func__, reason);                                                          \
+        skip();                                                                                                        \
+    } while (0)
+
 /* Setup and teardown for cmocka; *state is the fixture. Nothing is open yet. */
 int fixture_setup(void **state);
 int fixture_teardown(void **state);

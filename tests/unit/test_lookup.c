@@ -182,7 +182,7 @@ static void the_same_with_trusted(void **state)
 {
     struct fixture *f = *state;
     if (!can_be_trusted(f))
-        skip();
+        skip_because("may not set trusted. attributes");
     check_xattr_form(f, "trusted");
 }
 

@@ -19,7 +19,7 @@
 static void as_user(struct fixture *f, void (*test)(struct fixture *f))
 {
     if (geteuid() != 0)
-        skip();
+        skip_because("needs root");
     assert_int_equal(chmod(f->root, 0755), 0);
     assert_int_equal(chown(real(f, "upper"), USER, USER), 0);
     make_dir(f, "upper.work", 0700);
