@@ -69,7 +69,8 @@ static int find(struct shim_call *call, struct target *target)
         return r;
     if (r == SHIM_OUTSIDE) {
         bool unchanged = target->dirfd == asked.dirfd && strcmp(target->path, asked.path) == 0;
-        target->moved = !unchanged && !is_same_file(&asked, target);
+        /* A way through a mount, which need not exist for the kernel, is not asked about. */
+        target->moved = !unchanged && (ovl_space_holds(call->ctx.space, asked.path) || !is_same_file(&asked, target));
         return 0;
     }
     const struct ovl_node *node = target->node;

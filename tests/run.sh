@@ -101,6 +101,13 @@ integration() {
         -p no:cacheprovider tests/integration
 }
 
+# The same, but each call that reaches the kernel is looked at, and the library traps undefined behaviour.
+traced() {
+    cp build/asan/shim/libovl.so "$public/libovl-ubsan.so"
+    OVL_STRACE=1 OVL_SIDES=ovl OVL_LIBRARY=$public/libovl-ubsan.so /usr/bin/python3 -m pytest -q -rs -n 2 \
+        --dist loadfile -p no:cacheprovider --ignore tests/integration/test_packages.py tests/integration
+}
+
 # example NAME: run examples/NAME.sh as an ordinary user.
 example() {
     mkdir -p "$public/examples"
@@ -128,6 +135,7 @@ step cppcheck cmake --build build/dev --target cppcheck
 step shellcheck shell_scripts
 step valgrind valgrind_unit
 step integration integration
+step traced traced
 for name in readonly layers oci-layer; do
     step "example-$name" example "$name"
 done
@@ -143,11 +151,13 @@ fi
 
 printf '\n== summary\n'
 grep -h 'tests passed' $log/dev $log/clang $log/asan $log/aarch64 2>/dev/null
-grep -hE '^(=+ )?[0-9]+ (passed|failed).* in ' $log/integration 2>/dev/null
+grep -hE '^(=+ )?[0-9]+ (passed|failed).* in ' $log/integration $log/traced 2>/dev/null
 for preset in dev clang asan aarch64; do
     sed -n "s/^skipped: /skipped in $preset: /p" build/$preset/Testing/Temporary/LastTest.log 2>/dev/null
 done
-sed -n 's/^SKIPPED /skipped in integration: /p' $log/integration 2>/dev/null
+for name in integration traced; do
+    sed -n "s/^SKIPPED /skipped in $name: /p" $log/$name 2>/dev/null
+done
 [ "$(id -u)" = 0 ] || echo "not root: the half of the integration tests that needs root was not run"
 [ -z "$failures" ] || echo "failed:$failures"
 echo "$passed passed, $failed failed"

@@ -79,6 +79,10 @@ def kernel_refusal(workspace, tools):
     return {r.name: overlay.kernel_works(r, tools, os.path.join(workspace, "probe", r.name)) for r in roles()}
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "untraced(why): what its programs do outside is no business of tracing.py's")
+
+
 def pytest_terminal_summary(terminalreporter):
     for name, reason in REFUSED.items():
         terminalreporter.write_line(f"no Linux overlayfs for {name}: compared with the bare directory only ({reason})")
@@ -116,9 +120,10 @@ NUMBER = itertools.count()
 
 
 @pytest.fixture
-def world(workspace, tools, role, kernel_refusal, guard):
+def world(request, workspace, tools, role, kernel_refusal, guard):
     """A maker of sides whose lower layers are watched."""
     w = World(workspace, tools, role, kernel_refusal[role.name], guard)
+    w.traces = STRACE and not request.node.get_closest_marker("untraced")
     yield w
     w.check()
 
@@ -128,6 +133,7 @@ class World:
         self.workspace, self.tools, self.role, self.guard = workspace, tools, role, guard
         self.sides = list(SIDES)
         self.watched, self.traced = [], []
+        self.traces = False
         if refusal and "kernel" in self.sides:
             REFUSED[role.name] = refusal
             self.sides.remove("kernel")
@@ -164,7 +170,7 @@ class World:
                 side = (overlay.Bare if name == "bare" else overlay.Kernel)(base, self.role, self.tools, letter)
             side.make(lower, upper, layers.expand(outside or {}))
             made[name] = side
-            if STRACE and name == "ovl":
+            if self.traces and name == "ovl":
                 side.trace()
                 self.traced.append(side)
             for folder in side.lowers:

@@ -161,6 +161,7 @@ def test_work_directory_out_of_reach_later(world, root_only):
     assert lines[5].startswith("ok f")
 
 
+@pytest.mark.untraced("it removes a lower layer")
 def test_a_lower_layer_that_is_removed(world):
     """C-1.13: old or new answers, never a wrong write or a crash."""
     side = world.ovl([{"f": "1", "d/g": "2"}, {"h": "3", "d/i": "4"}], upper={})

@@ -91,7 +91,10 @@ def test_empty_files_and_devices_are_no_whiteouts(compare):
     compare([{"zero": "", "d/zero": ""}, {"zero": "1", "d/zero": "2"}], "cat @/zero\nstat @/d/zero")
 
 
-@pytest.mark.parametrize("n", [64, 130, 500])
+MANY = pytest.mark.untraced("a million calls take minutes to read")
+
+
+@pytest.mark.parametrize("n", [64, pytest.param(130, marks=MANY), pytest.param(500, marks=MANY)])
 def test_many_lowers(compare, n):
     """C-1.5: 500 at least must work."""
     lower = [{"top": str(i), f"only{i}": str(i), f"d/{i}": str(i)} for i in range(n)]

@@ -11,6 +11,10 @@ NO_PATH = re.compile(r"^(execve|execveat|symlink|symlinkat|readlink|readlinkat|g
 CHANGES = re.compile(r"^(unlink|unlinkat|rmdir|rename|renameat|renameat2|link|linkat|symlink|symlinkat|mkdir|mkdirat|mknod|"
                      r"mknodat|chmod|fchmodat|fchmodat2|chown|lchown|fchownat|truncate|utimensat|utime|utimes|futimesat|"
                      r"setxattr|lsetxattr|removexattr|lremovexattr|creat|mount|bind)\(")
+BY_DESCRIPTOR = re.compile(r"^(write|pwrite64|ftruncate|fallocate|copy_file_range|sendfile|fchmod|fchown|fsetxattr|"
+                           r"fremovexattr)\(")
+# What the kernel answers where the descriptor is open for reading (data) or as a path (metadata).
+REFUSED = re.compile(r" = -1 EBADF |^ftruncate\(.* = -1 EINVAL ")
 OPEN = re.compile(r"^(open|openat|openat2)\(")
 WRITES = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_TMPFILE")
 
@@ -28,58 +32,50 @@ def system_calls(text):
         yield unfinished.pop(pid, "") + resumed.group(1) if resumed else call
 
 
+STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
+DESCRIBED = re.compile(r"\d+<([^>]*)>")
+
+
 def strings(call):
-    return re.findall(r'"((?:[^"\\]|\\.)*)"', call)
+    return STRING.findall(call)
 
 
 def below(path, folder):
-    return folder is not None and (path == folder or path.startswith(folder + "/"))
+    return path == folder or path.startswith(folder + "/")
 
 
-def descriptor_below(call, folder):
-    """A descriptor argument (strace -y shows its path) that is the folder or in it."""
-    return any(below(path, folder) for path in re.findall(r"\d+<([^>]*)>", call.split(") = ")[0]))
-
-
-def offences(calls, mount, lowers, starts=1):
-    """mount None: it is on disk.  starts: how many first processes there were."""
+def offences(calls, mount, lowers):
+    """mount None: it is on disk."""
     for call in calls:
-        name = call.partition("(")[0]
-        if starts and name == "newfstatat" and strings(call)[:1] == [mount]:
-            starts -= 1  # each start looks once whether the mount is a file (C-1.6)
-            continue
-        if not NO_PATH.match(call) and any(below(s, mount) for s in strings(call)):
+        name, paths = call.partition("(")[0], strings(call)
+        if name == "newfstatat" and paths[:1] == [mount]:
+            continue  # the start looks whether the mount is a file (C-1.6)
+        if mount and names_mount(call, name, paths, mount):
             yield f"names a path below the mount: {call}"
-        elif name in ("execve", "execveat") and below((strings(call) or [""])[0], mount):
-            yield f"executes a path below the mount: {call}"
-        elif name in ("readlink", "readlinkat") and any(below(s, mount) for s in strings(call)[:1]):
-            yield f"reads a link below the mount: {call}"
-        for lower in lowers:
-            paths = [below(s, lower) for s in strings(call)]
-            if OPEN.match(call) and WRITES.search(call) and (any(paths) or relative_below(call, lower)):
-                yield f"opens a lower layer for writing: {call}"
-            elif CHANGES.match(call) and changed(name, paths, call, lower):
-                yield f"changes a lower layer: {call}"
-            elif name in ("fchmod", "fchown", "ftruncate", "fsetxattr", "fremovexattr", "fallocate", "pwrite64", "write",
-                          "copy_file_range", "sendfile") and written_descriptor(name, call, lower):
+        elif (CHANGES.match(call) or BY_DESCRIPTOR.match(call) or OPEN.match(call)) and not REFUSED.search(call):
+            # strace -y shows the path of a descriptor argument.
+            descriptors = DESCRIBED.findall(call.split(") = ")[0])
+            if any(changes(call, name, paths, descriptors, lower) for lower in lowers):
                 yield f"changes a lower layer: {call}"
 
 
-def relative_below(call, lower):
-    return any(not s.startswith("/") for s in strings(call)[:1]) and descriptor_below(call, lower)
+def names_mount(call, name, paths, mount):
+    if NO_PATH.match(call):
+        return name in ("execve", "execveat", "readlink", "readlinkat") and below((paths or [""])[0], mount)
+    return any(below(path, mount) for path in paths)
 
 
-def changed(name, paths, call, lower):
-    """A link's target and a source that is only read are no changes; but nothing may link a lower file."""
+def changes(call, name, paths, descriptors, lower):
+    """Whether a call that may change something changes this layer."""
+    if BY_DESCRIPTOR.match(call):
+        index = 1 if name == "copy_file_range" else 0
+        return len(descriptors) > index and below(descriptors[index], lower)
+    if OPEN.match(call) and not WRITES.search(call):
+        return False
     if name in ("symlink", "symlinkat"):
-        paths = paths[1:]
-    return any(paths) or relative_below(call, lower)
-
-
-def written_descriptor(name, call, lower):
-    described = re.findall(r"\d+<([^>]*)>", call.split(") = ")[0])
-    index = {"copy_file_range": 1}.get(name, 0)
-    return len(described) > index and below(described[index], lower)
+        paths = paths[1:]  # the target is only text
+    relative = any(not path.startswith("/") for path in paths[:1]) and any(below(d, lower) for d in descriptors)
+    return relative or any(below(path, lower) for path in paths)
 
 
 def read(path):
