@@ -17,12 +17,14 @@
 #include "text.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define STATUS_WRONG_CONFIGURATION 125
+#define LOG_FLAGS (O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK)
 
 enum { UNKNOWN, STARTING, INERT, READY };
 
@@ -30,6 +32,7 @@ static int state = UNKNOWN;
 static struct ovl_space *space;
 static __thread bool starting __attribute__((tls_model("initial-exec")));
 static char library[OVL_REAL_MAX];
+static char log_file[OVL_REAL_MAX]; /* a copy: programs that set their title write over their environment */
 static const char *inherited_cwd;
 static struct stat first_stderr;
 
@@ -88,15 +91,60 @@ static void refuse(const char *first, ...)
 
 /* ---- start ---------------------------------------------------------------------------------------- */
 
-static void start_log(void)
+/* Our own variable's value, for the length of the process: setenv may replace what getenv returns. */
+static const char *own_variable(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+/* Make the log's file where it lies in an overlay, and find its place in the upper. */
+static int make_log_file(struct ovl_ctx *ctx, const char *path, struct ovl_node *node)
+{
+    int fd = ovl_open(ctx, node, LOG_FLAGS, 0600);
+    if (fd < 0)
+        return fd;
+    ovl_sys_close(fd);
+    int r = ovl_resolve(ctx, NULL, path, 0, node);
+    return r < 0 ? r : node->ovl && node->exists && node->top == 0 ? 0 : -EROFS;
+}
+
+/* Where lines for `path` go, which core appends without asking the overlay.  -EROFS where that would change a lower
+ * layer. */
+static int find_log_file(const char *path)
+{
+    struct ovl_ctx ctx;
+    if (ovl_ctx_begin(&ctx, space, &ovl_ops_kernel) < 0)
+        return -ENOMEM;
+    struct ovl_node *node = ovl_node_new(&ctx);
+    int r = node ? ovl_resolve(&ctx, NULL, path, OVL_CHANGE, node) : -ENOMEM;
+    if (r == 0 && node->ovl)
+        r = make_log_file(&ctx, path, node);
+    if (r == 0 && ctx.fds)
+        r = -ENAMETOOLONG; /* a name that only this call's descriptors make short enough */
+    if (r == 0)
+        ovl_append(log_file, sizeof log_file, 0, node->ovl ? node->real : node->path);
+    ovl_ctx_end(&ctx);
+    return r;
+}
+
+/* Set up the log.  A relative path would be another file after each chdir, in a layer's own directory too. */
+static void start_log(bool first)
 {
     static const char *const names[] = {"error", "warn", "info", "debug"};
-    const char *wanted = getenv("OVL_LOG");
+    const char *wanted = getenv("OVL_LOG"), *file = own_variable("OVL_LOG_FILE");
     enum ovl_log level = OVL_LOG_WARN;
     for (int i = 0; wanted && i < 4; i++)
         if (strcmp(wanted, names[i]) == 0)
             level = (enum ovl_log)i;
-    ovl_log_set(level, getenv("OVL_LOG_FILE"));
+    int r = !file ? 0 : *file == '/' ? find_log_file(file) : -EINVAL;
+    if (r < 0 && first)
+        refuse("OVL_LOG_FILE: ", file,
+               r == -EINVAL  ? ": not an absolute path; it begins with '/'"
+               : r == -EROFS ? ": lies in a lower layer or a read-only overlay; name a file elsewhere"
+                             : ": can't be made there; name a file in a directory that you may write to",
+               NULL);
+    ovl_log_set(level, log_file);
 }
 
 /* Where this library lies, as an absolute path: what a child's LD_PRELOAD must name. */
@@ -117,13 +165,6 @@ static void find_library(void)
     }
     if (n >= 0)
         ovl_append(library, sizeof library, (size_t)n, info.dli_fname);
-}
-
-/* Our own variable's value, for the length of the process: setenv may replace what getenv returns. */
-static const char *own_variable(const char *name)
-{
-    const char *value = getenv(name);
-    return value && *value ? value : NULL;
 }
 
 static int import(const char *record, const char *conf)
@@ -160,10 +201,11 @@ static int start(void)
         return INERT;
     ovl_ctx_init();
     ovl_sys_fstat(STDERR_FILENO, &first_stderr);
-    start_log();
     find_library();
     shim_real_init();
-    return record ? import(record, conf) : open_first(conf);
+    int result = record ? import(record, conf) : open_first(conf);
+    start_log(!record);
+    return result;
 }
 
 bool shim_start(void)

@@ -350,3 +350,38 @@ def test_messages_go_to_the_log_file(place):
         lines = f.read().splitlines()
     assert lines and all(line.startswith("libovl: ") for line in lines)
     assert any(f"{place.mount}/f" in line for line in lines)
+
+
+def test_the_log_file_in_the_overlay(place):
+    """C-3.1, C-5.2: lines are appended by raw calls; below a mount in place they go to the upper all the same."""
+    lower, upper = f"{place.base}/l", f"{place.base}/u"
+    conf = f"mount={lower},lowerdir={lower},upperdir={upper}"
+    for log in ("inner/log", "f"):
+        env = {"OVL_LOG": "debug", "OVL_LOG_FILE": f"{lower}/{log}"}
+        status, out, err = place.run(conf, ["sh", "-c", f"cd {lower}/inner; ls .. >/dev/null; grep -c ^libovl: ../{log}"], env=env)
+        assert (status, err) == (0, "") and int(out) > 3
+    assert os.listdir(f"{lower}/inner") == [] and os.listdir(f"{upper}/inner") == ["log"]
+    with open(f"{lower}/f") as f:
+        assert f.read() == "lower\n"
+
+
+LOG_FILES = {
+    "log": "not an absolute path; it begins with '/'",
+    "B/l/log": "lies in a lower layer or a read-only overlay; name a file elsewhere",
+    "B/m/log": "lies in a lower layer or a read-only overlay; name a file elsewhere",
+    "B/m/f": "lies in a lower layer or a read-only overlay; name a file elsewhere",
+    "B/none/log": "can't be made there; name a file in a directory that you may write to"}
+
+
+@pytest.mark.parametrize("log", LOG_FILES)
+def test_log_files_that_are_refused(place, log):
+    """C-3.1: nor is a lower layer changed by a log that lies in it, or by a relative one after a chdir into it."""
+    env = {"OVL_LOG": "debug", "OVL_LOG_FILE": log.replace("B/", f"{place.base}/")}
+    result = place.run(f"mount={place.mount},lowerdir={place.base}/l", ["sh", "-c", f"cd {place.mount}/inner; ls"], env=env)
+    refused(result, f"libovl: OVL_LOG_FILE: {log}: ", LOG_FILES[log])
+
+
+def test_a_log_file_that_only_a_child_names(place):
+    """C-1.14: no start fails for it; the line goes nowhere."""
+    script = f"cd {place.mount}/inner; OVL_LOG=debug OVL_LOG_FILE=log cat ../f; OVL_LOG=debug OVL_LOG_FILE={place.base}/l/log cat ../f"
+    assert place.run(f"mount={place.mount},lowerdir={place.base}/l", ["sh", "-c", script]) == (0, "lower\nlower\n", "")
