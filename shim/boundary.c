@@ -26,6 +26,7 @@ bool shim_begin(struct shim_call *call, const char *function)
         return false;
     call->saved_errno = errno;
     call->function = function;
+    call->asked = NULL;
     call->node = NULL;
     call->deep = false;
     if (ovl_ctx_begin(&call->ctx, shim_space(), &shim_next) == 0)
@@ -35,12 +36,21 @@ bool shim_begin(struct shim_call *call, const char *function)
     return true;
 }
 
+/* FUNCTION MERGED-PATH LAYER-PATH RESULT (CONTRACT 5.1).  What was just made lies in the upper; outside there is no
+ * layer, and a path that needed no walk is shown as it was given. */
 static void trace(const struct shim_call *call, long r)
 {
     const struct ovl_node *node = call->node;
+    const char *path = node ? node->path : call->asked ? call->asked : "-", *layer = "-", *below = "";
     char number[24];
-    ovl_log_line(OVL_LOG_DEBUG, call->function, " ", node ? node->path : "-", " ", node ? node->real : "-", " ",
-                 r < 0 ? "-" : "", ovl_decimal(number, r < 0 ? (uint64_t)-r : (uint64_t)r), NULL);
+    if (node && node->ovl && node->exists) {
+        layer = node->real;
+    } else if (node && node->ovl && r >= 0 && !ovl_is_read_only(node->ovl)) {
+        layer = ovl_layer(node->ovl, 0);
+        below = node->path + (strcmp(ovl_mount(node->ovl), "/") == 0 ? 0 : strlen(ovl_mount(node->ovl)));
+    }
+    ovl_log_line(OVL_LOG_DEBUG, call->function, " ", *path ? path : "-", " ", layer, below, " ", r < 0 ? "-" : "",
+                 ovl_decimal(number, r < 0 ? (uint64_t)-r : (uint64_t)r), NULL);
 }
 
 long shim_leave(struct shim_call *call, long r)
@@ -166,6 +176,7 @@ int shim_find(struct shim_call *call, int *dirfd, const char **path, unsigned fl
     *node = NULL;
     if (call->ctx.size == 0)
         return -ENOMEM;
+    call->asked = *path;
     if (!*path || !**path)
         return SHIM_OUTSIDE;
     struct ovl_ctx *ctx = &call->ctx;

@@ -21,6 +21,7 @@ struct shim_call {
     struct ovl_ctx ctx;
     int saved_errno;
     const char *function;        /* for the log */
+    const char *asked;           /* the path that was looked for last, also for the log */
     const struct ovl_node *node; /* what was found last */
     bool deep;                   /* the base directory is outside, too deep to have a path: buf has an ancestor's */
     bool magic;                  /* linkat: the first path is a magic link of /proc */

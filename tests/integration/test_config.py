@@ -316,11 +316,16 @@ def test_upper_and_work_are_made(place):
     assert not os.path.lexists(place.mount)
 
 
-def test_static_programs_are_refused(place):
+@pytest.fixture
+def static(place):
+    """A program that can't be preloaded."""
+    path = f"{place.base}/static"
+    subprocess.run(["gcc", "-static", "-o", path, "-x", "c", "-"], input="int main(void) { return 7; }", text=True, check=True)
+    return path
+
+
+def test_static_programs_are_refused(place, static):
     """C-1.12."""
-    source = place.file("s.c", "int main(void) { return 7; }\n")
-    static = f"{place.base}/static"
-    subprocess.run(["gcc", "-static", "-o", static, source], check=True)
     conf = f"mount={place.mount},lowerdir={place.base}/l"
     script = ["sh", "-c", f"{static}; echo $?"]
     status, out, err = place.run(conf, script)
@@ -350,6 +355,55 @@ def test_messages_go_to_the_log_file(place):
         lines = f.read().splitlines()
     assert lines and all(line.startswith("libovl: ") for line in lines)
     assert any(f"{place.mount}/f" in line for line in lines)
+
+
+def test_debug_lines(world):
+    """C-5.1: one line a call: function, merged path, layer path, result; what was just made lies in the upper."""
+    side = world.ovl([{"f": "1", "d/g": "2"}], upper={})
+    log = f"{side.outside}/log"
+    side.environment = {"OVL_LOG": "debug", "OVL_LOG_FILE": log}
+    assert side.opsh("""
+        stat @/f
+        stat @/none
+        stat @/f/x
+        stat %/none
+        mkdir @/d/new
+        symlink x @/s
+        put @/made x
+        append @/d/g x
+    """)[0][4:] == ["ok"] * 4
+    with open(log) as f:
+        lines = [side.untext(line.removeprefix("libovl: ")) for line in f.read().splitlines()]
+    for call in ("@/f ^/l0/f 0", "@/none - -2", "@/f/x - -20", "%/none - -2", "@/d/new ^/u/d/new 0", "@/s ^/u/s 0",
+                 "@/made ^/u/made 3", "@/d/g ^/u/d/g 3"):
+        found = [line for line in lines if line.partition(" ")[2] == call]
+        assert len(found) == 1 and found[0].partition(" ")[0].isalnum(), (call, lines)
+
+
+@pytest.mark.parametrize("level,shown", [(None, "W"), ("error", ""), ("warn", "W"), ("info", "W"), ("debug", "WD"),
+                                         ("nonsense", "W")])
+def test_levels(place, static, level, shown):
+    """C-5.1: each level shows its own lines and those above it."""
+    conf = f"mount={place.mount},lowerdir={place.base}/l,static=warn"
+    env = {"OVL_LOG_FILE": f"{place.base}/log", **({"OVL_LOG": level} if level else {})}
+    assert place.run(conf, ["sh", "-c", static], env=env) == (7, "", "")
+    text = ""
+    if os.path.exists(env["OVL_LOG_FILE"]):
+        with open(env["OVL_LOG_FILE"]) as f:
+            text = f.read()
+    assert ("statically linked" in text) == ("W" in shown)
+    assert ("fstatat" in text) == ("D" in shown)
+
+
+def test_stderr_of_a_refused_exec(place, static):
+    """C-5.2: the line goes to stderr only while that is what it was at the start; never to stdout."""
+    conf = f"mount={place.mount},lowerdir={place.base}/l"
+    assert place.run(conf, ["sh", "-c", f"{static}; exit 0"])[2].startswith("libovl: B/static: statically linked")
+    script = f"exec 2>err; {static}; exec 2>&-; {static}; exec 2>&1; {static}; exit 0"
+    status, out, err = place.run(conf, ["sh", "-c", script])
+    assert status == 0 and "libovl" not in out + err
+    with open(f"{place.base}/err") as f:
+        assert "libovl" not in f.read()
 
 
 def test_the_log_file_in_the_overlay(place):
