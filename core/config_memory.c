@@ -12,9 +12,6 @@
 
 #define CHUNK_SIZE ((size_t)64 << 10)
 #define ALIGNMENT ((size_t)16)
-/* Of a part longer than PART_MAX the first and the last PART_KEPT bytes are shown. */
-#define PART_MAX 240
-#define PART_KEPT 110
 
 struct ovl_chunk {
     struct ovl_chunk *next;
@@ -118,22 +115,9 @@ const char *ovl_error_text(int error)
     return "the system refuses it";
 }
 
-static size_t add_bytes(struct ovl_message *why, size_t length, const char *s, size_t n)
-{
-    for (size_t i = 0; i < n && length < sizeof why->text - 1; i++)
-        why->text[length++] = (char)((unsigned char)s[i] < ' ' || s[i] == 0x7f ? '?' : s[i]);
-    why->text[length] = '\0';
-    return length;
-}
-
 static size_t add_part(struct ovl_message *why, size_t length, const char *part)
 {
-    size_t n = ovl_strlen(part);
-    if (n <= PART_MAX)
-        return add_bytes(why, length, part, n);
-    length = add_bytes(why, length, part, PART_KEPT);
-    length = add_bytes(why, length, "...", 3);
-    return add_bytes(why, length, part + n - PART_KEPT, PART_KEPT);
+    return ovl_append_shown(why->text, sizeof why->text, length, part);
 }
 
 static size_t add_where(struct ovl_message *why, const char *where, unsigned line)

@@ -7,6 +7,10 @@
  */
 #include "types.h"
 
+/* Of a part longer than PART_MAX the first and the last PART_KEPT bytes are shown. */
+#define PART_MAX 240
+#define PART_KEPT 110
+
 size_t ovl_strlen(const char *s)
 {
     size_t n = 0;
@@ -62,6 +66,24 @@ ssize_t ovl_append(char *buf, size_t n, size_t length, const char *more)
         return -ENAMETOOLONG;
     memcpy(buf + length, more, extra + 1);
     return (ssize_t)(length + extra);
+}
+
+static size_t append_visible(char *buf, size_t n, size_t length, const char *s, size_t count)
+{
+    for (size_t i = 0; i < count && length + 1 < n; i++)
+        buf[length++] = (char)((unsigned char)s[i] < ' ' || s[i] == 0x7f ? '?' : s[i]);
+    buf[length] = '\0';
+    return length;
+}
+
+size_t ovl_append_shown(char *buf, size_t n, size_t length, const char *part)
+{
+    size_t count = ovl_strlen(part);
+    if (count <= PART_MAX)
+        return append_visible(buf, n, length, part, count);
+    length = append_visible(buf, n, length, part, PART_KEPT);
+    length = append_visible(buf, n, length, "...", 3);
+    return append_visible(buf, n, length, part + count - PART_KEPT, PART_KEPT);
 }
 
 char *ovl_decimal(char *buf, uint64_t v)

@@ -18,6 +18,9 @@ const char *ovl_strrchr(const char *s, char c); /* NULL if not found */
 bool ovl_has_prefix(const char *s, const char *prefix);
 /* Append to the string in buf of n bytes: the new length, or -ENAMETOOLONG with buf as it was. */
 ssize_t ovl_append(char *buf, size_t n, size_t length, const char *more);
+/* Append for a line that people read: what doesn't fit is cut, a part longer than 240 bytes loses its middle, control
+ * characters become '?'.  The new length. */
+size_t ovl_append_shown(char *buf, size_t n, size_t length, const char *part);
 /* Decimal text of v in buf (at least 24 bytes); returns buf. */
 char *ovl_decimal(char *buf, uint64_t v);
 /* Read decimal digits at *s and move it behind them; 0 where there are none. */

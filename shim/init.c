@@ -57,13 +57,8 @@ static void write_line(const char *first, va_list rest)
 {
     char line[1200] = "libovl: ";
     size_t n = strlen(line);
-    for (const char *s = first; s; s = va_arg(rest, const char *)) {
-        size_t more = strlen(s);
-        if (more > sizeof line - 2 - n)
-            more = sizeof line - 2 - n;
-        memcpy(line + n, s, more);
-        n += more;
-    }
+    for (const char *s = first; s; s = va_arg(rest, const char *))
+        n = ovl_append_shown(line, sizeof line - 1, n, s);
     line[n++] = '\n';
     ovl_sys_write(STDERR_FILENO, line, n);
 }
@@ -86,6 +81,15 @@ static void refuse(const char *first, ...)
     va_start(rest, first);
     write_line(first, rest);
     va_end(rest);
+    ovl_sys_exit(STATUS_WRONG_CONFIGURATION);
+}
+
+/* The same with a line that is made already. */
+static void refuse_for(const struct ovl_message *why)
+{
+    char line[sizeof why->text + 16] = "libovl: ";
+    char *end = stpcpy(stpcpy(line + strlen(line), why->text), "\n");
+    ovl_sys_write(STDERR_FILENO, line, (size_t)(end - line));
     ovl_sys_exit(STATUS_WRONG_CONFIGURATION);
 }
 
@@ -171,7 +175,7 @@ static int import(const char *record, const char *conf)
 {
     struct ovl_message why;
     if (ovl_space_import(record, &space, &why) < 0)
-        refuse("OVL_RUN: ", why.text, NULL);
+        refuse_for(&why);
     if (conf && strcmp(conf, ovl_space_conf(space)) != 0)
         refuse("OVL_CONF: is '", conf, "' inside an overlay that was started with '", ovl_space_conf(space),
                "'; leave it alone, or set it to nothing to run one program outside", NULL);
@@ -185,7 +189,7 @@ static int open_first(const char *conf)
     struct ovl_ctx ctx;
     ovl_config_environ(environ);
     if (ovl_space_open(conf, &space, &why) < 0)
-        refuse(why.text, NULL);
+        refuse_for(&why);
     if (ovl_ctx_begin(&ctx, space, &ovl_ops_kernel) == 0) {
         ovl_space_clean(&ctx);
         ovl_ctx_end(&ctx);

@@ -250,6 +250,27 @@ def test_inside_another_value_is_an_error(place):
         assert (status, out) == wanted, inner
 
 
+@pytest.mark.parametrize("other,shown", [("mount=/a\nb\x1b,lowerdir=/", "mount=/a?b?,lowerdir=/"),
+                                         ("mount=/" + "x" * 9000, "mount=/" + "x" * 103 + "..." + "x" * 110)])
+def test_the_line_about_another_value(place, other, shown):
+    """C-1.6, C-1.7: one line, whatever the value holds, with what would be right at its end."""
+    conf = f"mount={place.mount},lowerdir={place.base}/l"
+    refused(place.run(conf, ["env", f"OVL_CONF={other}", "echo", "run"]), "libovl: OVL_CONF: ",
+            f"is '{shown}' inside an overlay that was started with 'mount=B/m,lowerdir=B/l'; leave it alone, or set it to "
+            "nothing to run one program outside")
+
+
+def test_a_long_message_is_whole(place):
+    """C-1.6: the line tells its end, and is not cut a second time."""
+    long = "n" * 200
+    place.folder(long)
+    upper = f"{place.base}/{long}/{long}"
+    refused(place.run(f"mount={place.mount},lowerdir={place.base}/l,upperdir={upper}/u"), "libovl: OVL_CONF: ", None)
+    line = place.run(f"mount={place.mount},lowerdir={place.base}/l,upperdir={place.base}/{long}/u,workdir={place.base}/{long}/w/w")[2]
+    assert line == (f"libovl: OVL_CONF: workdir=B/{long}/w/w: can't be made: no such file or directory; set workdir= to a "
+                    "directory of your own on the upper's file system\n")
+
+
 def test_inert_without_configuration(place):
     """C-1.7."""
     for conf in (None, ""):

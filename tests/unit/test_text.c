@@ -50,6 +50,28 @@ static void test_append(void **state)
     assert_int_equal(ovl_append(buf, 0, 0, ""), -ENAMETOOLONG);
 }
 
+/* One line, whatever is in it; a long part keeps its end. */
+static void test_append_shown(void **state)
+{
+    char buf[300], want[300];
+    (void)state;
+    assert_int_equal(ovl_append_shown(buf, sizeof buf, 0, "a\nb\x1b\x7f\xc3\xa9"), 7);
+    assert_string_equal(buf, "a?b??\xc3\xa9");
+    assert_int_equal(ovl_append_shown(buf, 10, 7, "cde"), 9);
+    assert_string_equal(buf, "a?b??\xc3\xa9"
+                             "cd");
+    char part[1000];
+    memset(part, 'x', sizeof part - 1);
+    part[sizeof part - 1] = '\0';
+    part[0] = 'a';
+    part[sizeof part - 2] = 'z';
+    assert_int_equal(ovl_append_shown(buf, sizeof buf, 0, part), 223);
+    snprintf(want, sizeof want, "%.110s...%s", part, part + strlen(part) - 110);
+    assert_string_equal(buf, want);
+    part[240] = '\0';
+    assert_int_equal(ovl_append_shown(buf, sizeof buf, 0, part), 240);
+}
+
 static void test_decimal(void **state)
 {
     static const uint64_t sample[] = {0, 9, 10, 4294967295u, UINT64_MAX};
@@ -179,6 +201,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_strings),
         cmocka_unit_test(test_append),
+        cmocka_unit_test(test_append_shown),
         cmocka_unit_test(test_decimal),
         cmocka_unit_test(test_is_below),
         cmocka_unit_test_setup_teardown(test_log_levels, fixture_setup, fixture_teardown),
