@@ -171,6 +171,15 @@ static void find_library(void)
         ovl_append(library, sizeof library, (size_t)n, info.dli_fname);
 }
 
+/* ld.so splits LD_PRELOAD at blanks and colons and expands `$`: a relative path that was fine here would, made
+ * absolute, load nothing into a child, which would then run outside. */
+static void check_library_path(void)
+{
+    if (strpbrk(library, " :$"))
+        refuse("LD_PRELOAD: ", library,
+               ": can't be handed on with a blank, a ':' or a '$' in it; put the library elsewhere", NULL);
+}
+
 static int import(const char *record, const char *conf)
 {
     struct ovl_message why;
@@ -206,6 +215,7 @@ static int start(void)
     ovl_ctx_init();
     ovl_sys_fstat(STDERR_FILENO, &first_stderr);
     find_library();
+    check_library_path();
     shim_real_init();
     int result = record ? import(record, conf) : open_first(conf);
     start_log(!record);

@@ -271,6 +271,29 @@ def test_a_long_message_is_whole(place):
                     "directory of your own on the upper's file system\n")
 
 
+@pytest.mark.parametrize("folder", ["a b", "a:b", "a$LIB"])
+def test_a_library_that_children_could_not_load(place, folder):
+    """C-1.11: ld.so splits LD_PRELOAD; where the library's absolute path can't be handed on, nothing is run."""
+    place.folder(folder)
+    place.file(f"{folder}/libovl.so", "")
+    subprocess.run(["cp", place.library, f"{place.base}/{folder}/libovl.so"], check=True)
+    place.library = "./libovl.so"
+    refused(place.run(f"mount={place.mount},lowerdir={place.base}/l", ["env", "echo", "run"], cwd=f"{place.base}/{folder}"),
+            "libovl: LD_PRELOAD: ", f"B/{folder}/./libovl.so: can't be handed on with a blank, a ':' or a '$' in it; put the "
+            "library elsewhere")
+
+
+@pytest.mark.parametrize("library,path", [("./libovl.so", None), ("sub/../libovl.so", None), ("libovl.so", "B"), ("libovl.so", ".")])
+def test_ways_to_name_the_library(place, library, path):
+    """C-1.11: it is handed on absolute: a child in another directory, without LD_LIBRARY_PATH, stays inside."""
+    place.folder("sub")
+    subprocess.run(["cp", place.library, f"{place.base}/libovl.so"], check=True)
+    place.library = library
+    script = f"cd /; unset LD_LIBRARY_PATH; env cat {place.mount}/f; env sh -c 'env cat {place.mount}/f'"
+    env = {"LD_LIBRARY_PATH": path.replace("B", place.base)} if path else {}
+    assert place.run(f"mount={place.mount},lowerdir={place.base}/l", ["sh", "-c", script], env=env) == (0, "lower\nlower\n", "")
+
+
 def test_inert_without_configuration(place):
     """C-1.7."""
     for conf in (None, ""):
