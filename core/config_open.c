@@ -94,6 +94,13 @@ static int parse(struct ovl_config *config, const char *conf)
 
 /* ---- the space ---------------------------------------------------------------------------------------------- */
 
+/* Map what processes share before any can be forked: it shows that they take part in the run (config_run.c). */
+static void attach(struct ovl_space *space)
+{
+    for (unsigned i = 0; i < space->ovls; i++)
+        ovl_shared(&space->ovl[i]);
+}
+
 static int make_space(const struct ovl_plans *plans, const char *conf, struct ovl_space **space)
 {
     char *text = ovl_record_write(plans->config->arena, plans, conf);
@@ -107,7 +114,10 @@ static int make_space(const struct ovl_plans *plans, const char *conf, struct ov
     if (r == -EINVAL)
         return ovl_message_set(plans->config->why, INLINE_NAME, 0,
                                "libovl can't read its own record of it; please report this as a bug", NULL);
-    return r < 0 ? ovl_refuse_no_memory(plans->config) : 0;
+    if (r < 0)
+        return ovl_refuse_no_memory(plans->config);
+    attach(*space);
+    return 0;
 }
 
 int ovl_space_open(const char *conf, struct ovl_space **space, struct ovl_message *why)

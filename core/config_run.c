@@ -5,8 +5,9 @@
  *
  * state/run holds a description of the layers and the first processes (pid and start time) of the runs that
  * have it.  Descriptors and locks can't stand for a run (C-4.6: none stays open), so a run whose first
- * process has ended is found by what all its processes carry: the record in their environment.  That
- * look at /proc is taken only when the description has changed.  The file is replaced under a
+ * process has ended is found by what its processes carry: those that were exec'd, the record in their
+ * environment; those that were only forked, the mapping of state/shared.  That look at /proc is taken
+ * only when the description has changed.  The file is replaced under a
  * flock of the directory, which the kernel drops if we die; that it can't be written stops nobody.
  *
  *   libovl-run 1 oci HASH-OF-THE-LOWER-LAYERS
@@ -18,7 +19,7 @@
 #include <sys/mman.h>
 
 #define RUN_FILE_MAX ((size_t)64 << 10)
-#define ENVIRON_MAX ((size_t)8 << 20)
+#define PROC_FILE_MAX ((size_t)8 << 20)
 #define DENTS_SIZE ((size_t)32 << 10)
 
 struct run {
@@ -82,32 +83,58 @@ static bool is_alive(uint64_t pid, uint64_t start)
 
 /* ---- the run's other processes ---------------------------------------------------------------------------- */
 
+/* What a process of the run has: one of the first two in an environment variable, or a mapping of the third. */
+struct marks {
+    const char *in_file, *in_line, *mapped;
+};
+
 /* Whether a value of an environment variable is a record with this work directory. */
-static bool is_record_of(const char *value, const char *in_file, const char *in_line)
+static bool is_record_of(const char *value, const struct marks *marks)
 {
-    if (ovl_has_prefix(value, in_file))
+    if (ovl_has_prefix(value, marks->in_file))
         return true;
     if (!ovl_has_prefix(value, OVL_RECORD_MAGIC " "))
         return false;
-    size_t n = ovl_strlen(in_line);
+    size_t n = ovl_strlen(marks->in_line);
     for (const char *token = ovl_strchr(value, ' '); token; token = ovl_strchr(token + 1, ' '))
-        if (ovl_has_prefix(token, in_line) && (token[n] == ' ' || !token[n]))
+        if (ovl_has_prefix(token, marks->in_line) && (token[n] == ' ' || !token[n]))
             return true;
     return false;
 }
 
-static bool has_record(const char *block, size_t n, const char *in_file, const char *in_line)
+static bool has_record(const char *block, size_t n, const struct marks *marks)
 {
     for (size_t at = 0; at < n; at += ovl_strlen(block + at) + 1) {
         const char *equals = ovl_strchr(block + at, '=');
-        if (equals && is_record_of(equals + 1, in_file, in_line))
+        if (equals && is_record_of(equals + 1, marks))
             return true;
     }
     return false;
 }
 
-/* Look through one buffer of /proc: the first process of those in it that carries the record, or 0. */
-static uint64_t find_among(const char *dents, ssize_t n, char *buf, const char *in_file, const char *in_line)
+/* Whether a line of /proc/PID/maps ends in the file's path. */
+static bool has_mapping(const char *maps, const struct marks *marks)
+{
+    size_t n = ovl_strlen(marks->mapped);
+    for (const char *end = ovl_strchr(maps, '\n'); end; end = ovl_strchr(end + 1, '\n'))
+        if ((size_t)(end - maps) > n && end[-(ptrdiff_t)n - 1] == ' ' && memcmp(end - n, marks->mapped, n) == 0)
+            return true;
+    return false;
+}
+
+static bool takes_part(uint64_t pid, char *buf, const struct marks *marks)
+{
+    char path[64];
+    proc_path(path, sizeof path, pid, "/environ");
+    ssize_t length = read_file(path, buf, PROC_FILE_MAX);
+    if (length > 0 && has_record(buf, (size_t)length, marks))
+        return true;
+    proc_path(path, sizeof path, pid, "/maps");
+    return read_file(path, buf, PROC_FILE_MAX) > 0 && has_mapping(buf, marks);
+}
+
+/* Look through one buffer of /proc: the first process of those in it that takes part in the run, or 0. */
+static uint64_t find_among(const char *dents, ssize_t n, char *buf, const struct marks *marks)
 {
     uint64_t own = (uint64_t)ovl_sys_getpid();
     for (ssize_t at = 0; at < n;) {
@@ -115,36 +142,32 @@ static uint64_t find_among(const char *dents, ssize_t n, char *buf, const char *
         at += d->d_reclen;
         const char *name = d->d_name;
         uint64_t pid = ovl_parse_decimal(&name);
-        char path[64];
-        if (*name || !pid || pid == own)
-            continue;
-        proc_path(path, sizeof path, pid, "/environ");
-        ssize_t length = read_file(path, buf, ENVIRON_MAX);
-        if (length > 0 && has_record(buf, (size_t)length, in_file, in_line))
+        if (!*name && pid && pid != own && takes_part(pid, buf, marks))
             return pid;
     }
     return 0;
 }
 
-/* A living process whose environment holds a record with the plan's work directory, or 0. */
+/* A living process that uses the plan's work directory, or 0. */
 static uint64_t find_descendant(const struct run *run)
 {
     struct ovl_arena *arena = run->plans->config->arena;
-    const char *escaped = ovl_record_escape(arena, run->plan->work);
-    const char *in_line = escaped ? ovl_arena_join(arena, " work=", escaped, NULL) : NULL;
-    const char *in_file = ovl_arena_join(arena, "@", run->plan->work, OVL_RECORD_FILE, NULL);
+    const char *work = run->plan->work, *escaped = ovl_record_escape(arena, work);
+    const struct marks marks = {.in_file = ovl_arena_join(arena, "@", work, OVL_RECORD_FILE, NULL),
+                                .in_line = escaped ? ovl_arena_join(arena, " work=", escaped, NULL) : NULL,
+                                .mapped = ovl_arena_join(arena, work, OVL_SHARED_FILE, NULL)};
     char *dents = ovl_arena_alloc(arena, DENTS_SIZE);
-    char *buf = ovl_sys_mmap(ENVIRON_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+    char *buf = ovl_sys_mmap(PROC_FILE_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
     int fd = ovl_sys_open(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     uint64_t pid = 0;
     ssize_t n;
-    if (fd >= 0 && buf && dents && in_line && in_file)
+    if (fd >= 0 && buf && dents && marks.in_line && marks.in_file && marks.mapped)
         while (!pid && (n = ovl_sys_getdents(fd, dents, DENTS_SIZE)) > 0)
-            pid = find_among(dents, n, buf, in_file, in_line);
+            pid = find_among(dents, n, buf, &marks);
     if (fd >= 0)
         ovl_sys_close(fd);
     if (buf)
-        ovl_sys_munmap(buf, ENVIRON_MAX);
+        ovl_sys_munmap(buf, PROC_FILE_MAX);
     return pid;
 }
 

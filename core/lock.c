@@ -101,7 +101,7 @@ struct ovl_shared *ovl_shared(struct ovl *o)
         return NULL;
     char *path = ovl_ctx_alloc(&ctx, OVL_REAL_MAX);
     char *aside = ovl_ctx_alloc(&ctx, OVL_REAL_MAX);
-    if (shared_path(o, "/state/shared", path) == 0) {
+    if (shared_path(o, OVL_SHARED_FILE, path) == 0) {
         shared = map_shared(path);
         if (!shared && ovl_work_name(o, aside) == 0 && create_shared(aside, path) == 0)
             shared = map_shared(path);

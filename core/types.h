@@ -188,6 +188,7 @@ int ovl_lock_dirs(struct ovl *o, const char *a, const char *b, struct ovl_held *
 /* Hold the whole tree: a directory moves or goes. */
 int ovl_lock_tree(struct ovl *o, struct ovl_held *held);
 void ovl_unlock(struct ovl_held *held);
+#define OVL_SHARED_FILE "/state/shared"
 /* The mapping that processes share, attached if need be; NULL where it can't be. */
 struct ovl_shared *ovl_shared(struct ovl *o);
 /* Unmap it, when the overlay is freed. */

@@ -398,8 +398,10 @@ static void test_kernel_whiteouts(void **state)
 
 /* ---- runs that use a work directory ---------------------------------------------------------------------------- */
 
-/* A child that opens conf and lives until it is told; *pid is what to tell. */
-static pid_t start_run(const struct fixture *f, const char *conf, bool with_descendant)
+enum living { FIRST, EXECED, FORKED };
+
+/* A run whose first process, or a descendant after that one's end, lives until it is told; its pid. */
+static pid_t start_run(const struct fixture *f, const char *conf, enum living living)
 {
     int ready[2];
     char byte;
@@ -410,7 +412,7 @@ static pid_t start_run(const struct fixture *f, const char *conf, bool with_desc
         struct ovl_message why;
         if (ovl_space_open(expanded(f, conf), &space, &why) < 0)
             _exit(1);
-        if (with_descendant && fork() == 0) {
+        if (living == EXECED && fork() == 0) {
             char *variable;
             if (asprintf(&variable, "OVL_RUN=%s", ovl_space_record(space)) < 0)
                 _exit(1);
@@ -418,8 +420,9 @@ static pid_t start_run(const struct fixture *f, const char *conf, bool with_desc
             execle("/bin/sh", "sh", "-c", "echo $$; exec 1>&-; exec sleep 100", NULL, (char *[]){variable, NULL});
             _exit(1);
         }
-        if (with_descendant)
+        if (living == EXECED || (living == FORKED && fork() != 0))
             _exit(0);
+        alarm(60); /* nothing outlives a test that fails */
         dprintf(ready[1], "%d\n", (int)getpid());
         for (;;)
             pause();
@@ -429,7 +432,7 @@ static pid_t start_run(const struct fixture *f, const char *conf, bool with_desc
     for (size_t n = 0; n < sizeof text - 1 && read(ready[0], &byte, 1) == 1 && byte != '\n'; n++)
         text[n] = byte;
     close(ready[0]);
-    if (with_descendant)
+    if (living != FIRST)
         assert_int_equal(waitpid(child, NULL, 0), child);
     pid_t pid = (pid_t)strtol(text, NULL, 10);
     assert_true(pid > 0);
@@ -503,10 +506,10 @@ static void test_living_run(void **state)
     struct fixture *f = *state;
     if (!start_times_are_true())
         skip_because("the emulator gives a process its parent's start time");
-    pid_t pid = start_run(f, OK ",upperdir=@/upper", false);
+    pid_t pid = start_run(f, OK ",upperdir=@/upper", FIRST);
     assert_run_refused(f, "mount=@/mount,lowerdir=@/lower2,upperdir=@/upper", pid, "other lower layers");
     assert_run_refused(f, OK ",upperdir=@/upper,whiteout=kernel", pid, "another whiteout form");
-    pid_t same = start_run(f, "mount=@/elsewhere,lowerdir=@/lower1,upperdir=@/upper,readdir=native", false);
+    pid_t same = start_run(f, "mount=@/elsewhere,lowerdir=@/lower1,upperdir=@/upper,readdir=native", FIRST);
     end_run(pid);
     assert_run_refused(f, "mount=@/mount,lowerdir=@/lower2,upperdir=@/upper", same, "other lower layers");
     end_run(same);
@@ -515,18 +518,28 @@ static void test_living_run(void **state)
 }
 
 /* A run lasts as long as its descendants. */
-static void test_living_descendant(void **state)
+static void living_descendant(struct fixture *f, enum living living)
 {
-    struct fixture *f = *state;
     if (getenv("OVL_RUN"))
         skip_because("the tests run in an overlay: a child carries that run's record");
-    pid_t pid = start_run(f, OK ",upperdir=@/upper", true);
+    pid_t pid = start_run(f, OK ",upperdir=@/upper", living);
     assert_run_refused(f, "mount=@/mount,lowerdir=@/lower2,upperdir=@/upper", pid, "other lower layers");
     ovl_space_close(opened(f, OK ",upperdir=@/upper"));
     assert_int_equal(kill(pid, SIGKILL), 0);
     for (int i = 0; i < 2000 && kill(pid, 0) == 0; i++)
         usleep(1000);
     ovl_space_close(opened(f, "mount=@/mount,lowerdir=@/lower2,upperdir=@/upper"));
+}
+
+static void test_living_descendant(void **state)
+{
+    living_descendant(*state, EXECED);
+}
+
+/* A daemon that never calls exec. */
+static void test_living_fork(void **state)
+{
+    living_descendant(*state, FORKED);
 }
 
 /* A pid that has been given to another process is no run; neither is rubbish. */
@@ -605,6 +618,7 @@ int main(void)
         TEST(test_kernel_whiteouts),
         TEST(test_living_run),
         TEST(test_living_descendant),
+        TEST(test_living_fork),
         TEST(test_stale_run),
         TEST(test_exclude),
         TEST(test_exclude_by_default),
