@@ -64,6 +64,8 @@ def place(world):
     return Place(world)
 
 
+OWN = "; set workdir= to a directory of your own on the upper's file system"
+
 # Inline options after which the program must not run, and the line without 'libovl: OVL_CONF: '.
 # B is the test's folder, M is mount=B/m and L is lowerdir=B/l.
 INLINE = {
@@ -91,18 +93,30 @@ INLINE = {
     "missing-second-lower": ("M,lowerdir=B/l:B/none",
                              "lowerdir=B/none: no such file or directory; name a directory that exists"),
     "lower-is-a-file": ("M,lowerdir=B/afile", "lowerdir=B/afile: not a directory; name a directory that exists"),
-    "mount-is-a-file": ("mount=B/afile,L", None),
-    "mount-below-a-file": ("mount=B/afile/x,L", None),
-    "upper-is-a-file": ("M,L,upperdir=B/afile", None),
-    "upper-without-parent": ("M,L,upperdir=B/no/such", None),
-    "upper-is-a-lower": ("M,L,upperdir=B/l", None),
-    "upper-contains-a-lower": ("M,lowerdir=B/l/inner,upperdir=B/l", None),
-    "two-overlays-one-upper": ("M,L,upperdir=B/u;mount=B/m2,lowerdir=B/l2,upperdir=B/u", None),
-    "two-overlays-one-mount": ("M,L;M,lowerdir=B/l2", None),
-    "work-is-a-file": ("M,L,upperdir=B/u,workdir=B/afile", None),
-    "work-inside-the-upper": ("M,L,upperdir=B/u,workdir=B/u/work", None),
-    "work-is-the-upper": ("M,L,upperdir=B/u,workdir=B/u", None),
-    "cycle": ("mount=B/m,lowerdir=B/m2/x;mount=B/m2,lowerdir=B/m/y", None),
+    "mount-is-a-file": ("mount=B/afile,L",
+        "mount=B/afile: not a directory; a mount is a directory, or a path that leads to nothing yet"),
+    "mount-below-a-file": ("mount=B/afile/x,L",
+        "mount=B/afile/x: lies below a file; a mount is a directory, or a path that leads to nothing yet"),
+    "upper-is-a-file": ("M,L,upperdir=B/afile",
+        "upperdir=B/afile: not a directory; name a directory that you may write to"),
+    "upper-without-parent": ("M,L,upperdir=B/no/such",
+        "upperdir=B/no/such: the directory above it does not exist; make that first"),
+    "upper-is-a-lower": ("M,L,upperdir=B/l",
+        "upperdir=B/l: equals the lower layer B/l; name a directory that holds no layer"),
+    "upper-contains-a-lower": ("M,lowerdir=B/l/inner,upperdir=B/l",
+        "upperdir=B/l: contains the lower layer B/l/inner; name a directory that holds no layer"),
+    "two-overlays-one-upper": ("M,L,upperdir=B/u;mount=B/m2,lowerdir=B/l2,upperdir=B/u",
+        "upperdir=B/u: also the upper of the overlay at B/m2; give each overlay an upperdir of its own"),
+    "two-overlays-one-mount": ("M,L;M,lowerdir=B/l2",
+        "mount=B/m: two overlays have this mount; merge them into one or change a mount"),
+    "work-is-a-file": ("M,L,upperdir=B/u,workdir=B/afile",
+        "workdir=B/afile: is not a directory" + OWN),
+    "work-inside-the-upper": ("M,L,upperdir=B/u,workdir=B/u/work",
+        "workdir=B/u/work: can't be made: no such file or directory" + OWN),
+    "work-is-the-upper": ("M,L,upperdir=B/u,workdir=B/u",
+        "workdir=B/u: lies in the upper of the overlay at B/m" + OWN),
+    "cycle": ("mount=B/m,lowerdir=B/m2/x;mount=B/m2,lowerdir=B/m/y",
+        "lowerdir=B/m/y: the overlay is a layer of itself, by way of others; name a directory outside their mounts"),
 }
 
 
@@ -142,9 +156,9 @@ FILES = {
                     "two overlays are named 'a'; give each a name of its own"),
     "comment-after-value": ("[overlay]\nmount=B/m\nlowerdir=l # the layer\n", 3,
                             "lowerdir=B/l # the layer: no such file or directory; name a directory that exists"),
-    "same-upper": ("[overlay]\nmount=B/m\nlowerdir=l\nupperdir=u\n[overlay]\nmount=B/m2\nlowerdir=l2\nupperdir=u\n", None,
-                   None),
-    "mount-is-a-file": ("[overlay]\nmount=B/afile\nlowerdir=l\n", 2, None),
+    "same-upper": ("[overlay]\nmount=B/m\nlowerdir=l\nupperdir=u\n[overlay]\nmount=B/m2\nlowerdir=l2\nupperdir=u\n", 4,
+                   "upperdir=B/u: also the upper of the overlay at B/m2; give each overlay an upperdir of its own"),
+    "mount-is-a-file": ("[overlay]\nmount=B/afile\nlowerdir=l\n", 2, INLINE["mount-is-a-file"][1]),
 }
 
 
@@ -152,7 +166,7 @@ FILES = {
 def test_wrong_file(place, name):
     text, line, message = FILES[name]
     conf = place.file("conf", text.replace("B/", f"{place.base}/"))
-    refused(place.run(conf), f"libovl: B/conf:{line}: " if line else "libovl: B/conf:", message)
+    refused(place.run(conf), f"libovl: B/conf:{line}: ", message)
 
 
 def test_missing_file(place):
@@ -174,8 +188,10 @@ def test_upper_on_a_read_only_file_system(place):
     conf = f"mount={place.mount},lowerdir={place.base}/l,upperdir={place.base}/ro/u"
     setup = f"mount --bind {place.base}/ro {place.base}/ro && mount -o remount,bind,ro {place.base}/ro && exec \"$@\""
     before = ["unshare", "-m" if place.role.root else "-Urm", "sh", "-c", setup, "sh"]
-    refused(place.run(conf, before=before), "libovl: OVL_CONF: ", None)
-    refused(place.run(conf + f",workdir={place.base}/w", before=before), "libovl: OVL_CONF: ", None)
+    refused(place.run(conf, before=before), "libovl: OVL_CONF: ", "upperdir=B/ro/u: on a read-only file system; name a directory on a writable one, or leave upperdir out for a read-only "
+            "overlay")
+    refused(place.run(conf + f",workdir={place.base}/w", before=before), "libovl: OVL_CONF: ", "upperdir=B/ro/u: on a read-only file system; name a directory on a writable one, or leave upperdir out for a read-only "
+            "overlay")
 
 
 def test_upper_without_write_permission(place, user_only):
@@ -191,14 +207,14 @@ def test_work_directory_of_another_user(place):
     other = (4242, 4242)
     place.folder("w", 0o700, owner=other)
     refused(place.run(f"mount={place.mount},lowerdir={place.base}/l,upperdir={place.base}/u,workdir={place.base}/w"),
-            "libovl: OVL_CONF: ", None)
+            "libovl: OVL_CONF: ", "workdir=B/w: belongs to another user" + OWN)
 
 
 def test_work_directory_that_others_can_write(place):
     place.folder("u")
     place.folder("w", 0o777)
     refused(place.run(f"mount={place.mount},lowerdir={place.base}/l,upperdir={place.base}/u,workdir={place.base}/w"),
-            "libovl: OVL_CONF: ", None)
+            "libovl: OVL_CONF: ", "workdir=B/w: can be written by others (chmod go-w)" + OWN)
 
 
 def test_work_directory_that_is_a_link(place):
@@ -206,7 +222,7 @@ def test_work_directory_that_is_a_link(place):
     place.folder("w", 0o700)
     os.symlink("w", f"{place.base}/wl")
     refused(place.run(f"mount={place.mount},lowerdir={place.base}/l,upperdir={place.base}/u,workdir={place.base}/wl"),
-            "libovl: OVL_CONF: ", None)
+            "libovl: OVL_CONF: ", "workdir=B/wl: is a symbolic link" + OWN)
 
 
 def test_work_directory_that_can_not_be_made(place, user_only):
@@ -215,7 +231,7 @@ def test_work_directory_that_can_not_be_made(place, user_only):
     place.folder("p", 0o555)
     status, out, err = place.run(f"mount={place.mount},lowerdir={place.base}/l,upperdir={place.base}/p/u")
     assert (status, out) == (125, "")
-    assert "set workdir=" in err and err.count("\n") == 1
+    assert err == ("libovl: OVL_CONF: upperdir=B/p/u: its work directory B/p/u.work can't be made: permission denied" + OWN + "\n")
 
 
 def test_work_directory_on_another_file_system(place, root_only):
@@ -223,7 +239,7 @@ def test_work_directory_on_another_file_system(place, root_only):
     place.folder("t")
     setup = f"mount -t tmpfs tmpfs {place.base}/t && mkdir -m 700 {place.base}/t/w && exec \"$@\""
     refused(place.run(f"mount={place.mount},lowerdir={place.base}/l,upperdir={place.base}/u,workdir={place.base}/t/w",
-                      before=["unshare", "-m", "sh", "-c", setup, "sh"]), "libovl: OVL_CONF: ", None)
+                      before=["unshare", "-m", "sh", "-c", setup, "sh"]), "libovl: OVL_CONF: ", "workdir=B/t/w: is not on the upper's file system" + OWN)
 
 
 @pytest.mark.parametrize("change", ["lowerdir=B/l2", "lowerdir=B/l:B/l2", "whiteout=kernel"])
@@ -236,7 +252,9 @@ def test_work_directory_of_a_living_run(place, change):
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=place.base) as living:
         assert living.stdout.readline() == "up\n"
         assert place.run(conf)[0] == 0
-        refused(place.run(other), "libovl: OVL_CONF: ", None)
+        what = "other lower layers" if change.startswith("lowerdir") else "another whiteout form"
+        refused(place.run(other), "libovl: OVL_CONF: ", f"upperdir=B/u: its work directory B/u.work is in use by a run (process "
+                f"{living.pid}) with {what} until that ends" + OWN)
         living.communicate("\n")
     assert living.returncode == 0
 
