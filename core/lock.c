@@ -42,19 +42,22 @@ static int shared_path(const struct ovl *o, const char *name, char *out)
     return n < 0 ? (int)n : 0;
 }
 
-/* Write a new file aside and link it into place; the loser of a race uses the winner's. */
+_Static_assert(offsetof(struct ovl_shared, size) == sizeof(uint64_t), "magic and size are what is written first");
+
+/* Write a new file aside and link it into place; the loser of a race uses the winner's.  (The whole struct is larger
+ * than a thread's stack may be.) */
 static int create_shared(const char *aside, const char *path)
 {
-    struct ovl_shared header = {.magic = SHARED_MAGIC, .size = sizeof header};
+    const uint64_t header[] = {SHARED_MAGIC, sizeof(struct ovl_shared)};
     int fd = ovl_sys_open(AT_FDCWD, aside, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return fd;
     /* Allocated before it is mapped: a hole on a full disk would be a SIGBUS in somebody's program. */
-    int r = ovl_sys_fallocate(fd, sizeof header);
+    int r = ovl_sys_fallocate(fd, sizeof(struct ovl_shared));
     if (r == -EOPNOTSUPP)
-        r = ovl_sys_ftruncate(fd, sizeof header);
+        r = ovl_sys_ftruncate(fd, sizeof(struct ovl_shared));
     if (r == 0) {
-        ssize_t n = ovl_sys_write(fd, &header, offsetof(struct ovl_shared, renames));
+        ssize_t n = ovl_sys_write(fd, header, sizeof header);
         r = n < 0 ? (int)n : 0;
     }
     ovl_sys_close(fd);
