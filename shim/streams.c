@@ -27,22 +27,25 @@ void shim_stream_close(int fd)
     free(old);
 }
 
-struct ovl_listing *shim_stream_of(int fd)
+int shim_stream_of(int fd, struct ovl_listing *own, struct ovl_listing **listing)
 {
-    if (fd < 0 || fd >= STREAMS || !shim_space())
-        return NULL;
+    *listing = own;
+    if (fd < 0 || !shim_space())
+        return 0;
+    if (fd >= STREAMS)
+        return shim_list_fd(fd, own);
     bool at_start = ovl_sys_lseek(fd, 0, SEEK_CUR) == 0;
-    struct ovl_listing *known = __atomic_load_n(&stream[fd], __ATOMIC_ACQUIRE);
-    if (known && !at_start)
-        return known;
-    int saved = errno;
+    *listing = __atomic_load_n(&stream[fd], __ATOMIC_ACQUIRE);
+    if (*listing && !at_start)
+        return 1;
     struct ovl_listing *fresh = calloc(1, sizeof *fresh);
-    if (!fresh || shim_list_fd(fd, fresh) != 1) {
+    int r = fresh ? shim_list_fd(fd, fresh) : -1;
+    if (r != 1) {
         free(fresh);
-        errno = saved;
-        return NULL;
+        return r;
     }
     shim_stream_close(fd);
     __atomic_store_n(&stream[fd], fresh, __ATOMIC_RELEASE);
-    return fresh;
+    *listing = fresh;
+    return 1;
 }

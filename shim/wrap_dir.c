@@ -86,13 +86,16 @@ static struct dirent *next_entry(struct shim_dir *d)
 
 /* ---- opening and closing ------------------------------------------------------------------------------ */
 
+/* A stream begins where the descriptor stands, which getdents64 may have moved. */
 static DIR *make_stream(int fd)
 {
     struct shim_dir *d = calloc(1, sizeof *d);
     if (!d)
         return NULL;
+    off_t at = ovl_sys_lseek(fd, 0, SEEK_CUR);
     d->magic = MAGIC;
     d->fd = fd;
+    d->next = at < 0 ? 0 : (size_t)at;
     return (DIR *)(void *)d;
 }
 
@@ -257,10 +260,13 @@ static ssize_t getdents_merged(int fd, const struct ovl_listing *listing, char *
 
 ssize_t wrap_getdents64(int fd, void *buf, size_t size)
 {
-    struct ovl_listing *listing = shim_stream_of(fd);
-    if (!listing)
-        return REAL(getdents64)(fd, buf, size);
+    struct ovl_listing own, *listing;
+    int known = shim_stream_of(fd, &own, &listing);
+    if (known <= 0)
+        return known < 0 ? -1 : REAL(getdents64)(fd, buf, size);
     ssize_t r = getdents_merged(fd, listing, buf, size);
+    if (listing == &own)
+        ovl_listing_free(&own);
     if (r >= 0)
         return r;
     errno = (int)-r;
