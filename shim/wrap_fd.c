@@ -9,7 +9,11 @@
 #include "streams.h"
 #include "wrap.h"
 
+#include <linux/btrfs.h>
 #include <linux/fs.h>
+#include <linux/fscrypt.h>
+#include <linux/fsverity.h>
+#include <linux/msdos_fs.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -84,11 +88,30 @@ int wrap_fcntl(int fd, int command, ...)
     return r;
 }
 
-/* Requests that change an inode's attributes and need no descriptor that is open for writing. */
+/* Requests that change an inode or what is in a directory, and need no descriptor that is open for writing. */
 static bool changes_attributes(unsigned long request)
 {
-    return request == FS_IOC_SETFLAGS || request == FS_IOC_FSSETXATTR || request == FS_IOC32_SETFLAGS ||
-           request == FS_IOC_SETVERSION;
+    switch (request) {
+    case FS_IOC_SETFLAGS:
+    case FS_IOC32_SETFLAGS:
+    case FS_IOC_SETVERSION:
+    case FS_IOC32_SETVERSION:
+    case FS_IOC_FSSETXATTR:
+    case FS_IOC_ENABLE_VERITY:
+    case FS_IOC_SET_ENCRYPTION_POLICY:
+    case FAT_IOCTL_SET_ATTRIBUTES:
+    case BTRFS_IOC_SNAP_CREATE:
+    case BTRFS_IOC_SNAP_CREATE_V2:
+    case BTRFS_IOC_SUBVOL_CREATE:
+    case BTRFS_IOC_SUBVOL_CREATE_V2:
+    case BTRFS_IOC_SNAP_DESTROY:
+    case BTRFS_IOC_SNAP_DESTROY_V2:
+    case BTRFS_IOC_SUBVOL_SETFLAGS:
+    case BTRFS_IOC_SET_RECEIVED_SUBVOL:
+        return true;
+    default:
+        return false;
+    }
 }
 
 static int refuse_lower(int fd)
