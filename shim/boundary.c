@@ -65,8 +65,7 @@ long shim_leave(struct shim_call *call, long r)
 
 /* ---- directories ------------------------------------------------------------------------------- */
 
-/* What /proc/self/fd says of fd, into buf of OVL_PATH_MAX bytes: its length or a negative errno. */
-static ssize_t fd_text(int fd, char *buf)
+ssize_t shim_fd_text(int fd, char *buf)
 {
     char link[48] = "/proc/self/fd/";
     char number[24];
@@ -81,12 +80,12 @@ int shim_ancestor(struct shim_call *call, int dirfd, char *buf)
 {
     enum { LEVELS = 4096 };
     int fd = ovl_sys_open(dirfd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-    ssize_t n = fd < 0 ? fd : fd_text(fd, buf);
+    ssize_t n = fd < 0 ? fd : shim_fd_text(fd, buf);
     for (int i = 0; n == -ENAMETOOLONG && i < LEVELS; i++) {
         int up = ovl_sys_open(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
         ovl_sys_close(fd);
         fd = up;
-        n = fd < 0 ? fd : fd_text(fd, buf);
+        n = fd < 0 ? fd : shim_fd_text(fd, buf);
     }
     if (fd >= 0)
         ovl_sys_close(fd);
@@ -114,7 +113,7 @@ int shim_dir_path(struct shim_call *call, int dirfd, char *buf)
     char *text = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
     if (!text)
         return -ENOMEM;
-    ssize_t n = dirfd < 0 ? -EBADF : fd_text(dirfd, text);
+    ssize_t n = dirfd < 0 ? -EBADF : shim_fd_text(dirfd, text);
     if (n == -ENAMETOOLONG)
         return shim_ancestor(call, dirfd, buf);
     struct stat st;
@@ -231,7 +230,7 @@ int shim_find_fd(struct shim_call *call, int fd, struct ovl_node **node)
     struct ovl_node *found = ovl_node_new(ctx);
     if (!text || !merged || !found)
         return -ENOMEM;
-    if (fd < 0 || ovl_sys_fstat(fd, &here) < 0 || fd_text(fd, text) <= 0 || text[0] != '/' ||
+    if (fd < 0 || ovl_sys_fstat(fd, &here) < 0 || shim_fd_text(fd, text) <= 0 || text[0] != '/' ||
         ovl_merged_path(ctx->space, text, merged, OVL_PATH_MAX) < 0)
         return 0;
     if (ovl_resolve(ctx, NULL, merged, 0, found) == 0 && found->ovl && found->exists) {

@@ -63,6 +63,9 @@ int shim_dir_path(struct shim_call *call, int dirfd, char *buf);
  * -ENAMETOOLONG. */
 int shim_ancestor(struct shim_call *call, int dirfd, char *buf);
 
+/* What /proc/self/fd says of fd, into buf of OVL_PATH_MAX bytes: its length or a negative errno. */
+ssize_t shim_fd_text(int fd, char *buf);
+
 /* The merged path of what any fd refers to, when it is an object of one of the layers: 1 and
  * *node (resolved by name; its identity is that of the fd); 0 when it is not, or has no name
  * any more; -EROFS when fd is of a lower file whose name is gone (it can't be changed). */

@@ -42,6 +42,7 @@ int wrap_access(const char *path, int mode);
 int wrap_faccessat(int dirfd, const char *path, int mode, int flags);
 int wrap_chmod(const char *path, mode_t mode);
 int wrap_fchmodat(int dirfd, const char *path, mode_t mode, int flags);
+int wrap_fchmodat2(int dirfd, const char *path, mode_t mode, int flags);
 int wrap_fchmod(int fd, mode_t mode);
 int wrap_chown(const char *path, uid_t uid, gid_t gid);
 int wrap_lchown(const char *path, uid_t uid, gid_t gid);

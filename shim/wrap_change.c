@@ -194,7 +194,10 @@ int wrap_linkat(int from_dirfd, const char *from_path, int to_dirfd, const char 
     struct place to = {to_dirfd, to_path, NULL, 0, OVL_LAST_NAME};
     if (flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH))
         return (int)shim_leave(&call, -EINVAL);
-    bool by_fd = flags & AT_EMPTY_PATH && from_path && !*from_path && from_dirfd != AT_FDCWD;
+    bool empty = flags & AT_EMPTY_PATH && from_path && !*from_path;
+    bool by_fd = empty && from_dirfd != AT_FDCWD;
+    if (empty && !by_fd)
+        from.path = "."; /* the current directory: EPERM */
     int r = by_fd ? 0 : find_place(&call, &from, flags & AT_SYMLINK_FOLLOW ? OVL_CHANGE | OVL_FOLLOW : OVL_CHANGE);
     call.magic = call.node && call.node->magic;
     if (r == 0)

@@ -203,10 +203,12 @@ int wrap_name_to_handle_at(int dirfd, const char *path, struct file_handle *hand
     if (!shim_enter(&call))
         return REAL(name_to_handle_at)(dirfd, path, handle, mount_id, flags);
     struct ovl_node *node;
+    bool empty = path && !*path && (flags & AT_EMPTY_PATH);
+    const char *cwd = ".";
     int fd = dirfd;
-    long r = path && !*path && (flags & AT_EMPTY_PATH)
-                 ? shim_find_fd(&call, fd, &node)
-                 : shim_find(&call, &dirfd, &path, flags & AT_SYMLINK_FOLLOW ? OVL_FOLLOW : 0, &node);
+    long r = empty && fd == AT_FDCWD ? shim_find(&call, &fd, &cwd, 0, &node)
+             : empty                 ? shim_find_fd(&call, fd, &node)
+                     : shim_find(&call, &dirfd, &path, flags & AT_SYMLINK_FOLLOW ? OVL_FOLLOW : 0, &node);
     if (r == SHIM_OUTSIDE)
         r = shim_result(REAL(name_to_handle_at)(dirfd, path, handle, mount_id, flags));
     else if (r == SHIM_INSIDE)
@@ -217,24 +219,13 @@ int wrap_name_to_handle_at(int dirfd, const char *path, struct file_handle *hand
 /* Whether what a handle leads to lies in a lower layer: looked at without opening it. */
 static bool handle_is_protected(struct shim_call *call, int mount_fd, struct file_handle *handle)
 {
-    char link[40] = "/proc/self/fd/";
-    char number[12], *digit = number + sizeof number - 1;
-    char *real = ovl_ctx_alloc(&call->ctx, OVL_REAL_MAX);
+    char *real = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
     int fd = REAL(open_by_handle_at)(mount_fd, handle, O_PATH | O_CLOEXEC);
     if (fd < 0 || !real)
         return false;
-    int rest = fd;
-    *digit = '\0';
-    do
-        *--digit = (char)('0' + rest % 10);
-    while ((rest /= 10) > 0);
-    strcat(link, digit);
-    ssize_t n = ovl_sys_readlink(link, real, OVL_REAL_MAX - 1);
+    ssize_t n = shim_fd_text(fd, real);
     ovl_sys_close(fd);
-    if (n < 0)
-        return false;
-    real[n] = '\0';
-    return ovl_is_protected(call->ctx.space, real);
+    return n >= 0 && ovl_is_protected(call->ctx.space, real);
 }
 
 int wrap_open_by_handle_at(int mount_fd, struct file_handle *handle, int flags)

@@ -7,6 +7,7 @@
  */
 #define _GNU_SOURCE
 #include "boundary.h"
+#include "numbers.h"
 #include "real.h"
 #include "wrap.h"
 
@@ -20,31 +21,76 @@ static unsigned follow_unless(bool nofollow)
     return nofollow ? 0 : OVL_FOLLOW;
 }
 
+/* Whether it is the descriptor itself that is meant. Linux 6.11 and later take NULL for the empty path. */
+static bool is_descriptor(int dirfd, const char *path, int flags)
+{
+    return (flags & AT_EMPTY_PATH) && (!path || !*path) && dirfd != AT_FDCWD;
+}
+
+/* An empty path with AT_FDCWD is the current directory: one that can be looked up. */
+static const char *name_cwd(const char *path, int flags)
+{
+    return (flags & AT_EMPTY_PATH) && path && !*path ? "." : path;
+}
+
 /* ---- stat --------------------------------------------------------------------------------------- */
 
-/* A read-only descriptor of a lower file that was copied up since shows what the file has become. */
-static void show_copy(struct shim_call *call, int fd, struct stat *st)
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Whether fd is the directory of one of the layers that merge to node, by its name. */
+static bool takes_part(struct shim_call *call, int fd, const struct ovl_node *node)
+{
+    char *text = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
+    if (!text || shim_fd_text(fd, text) < 0)
+        return false;
+    const char *mount = ovl_mount(node->ovl);
+    const char *below = node->path + (mount[1] ? strlen(mount) : 0);
+    for (unsigned i = 0; i < ovl_layers(node->ovl); i++) {
+        const char *layer = ovl_layer(node->ovl, i);
+        size_t n = layer[1] ? strlen(layer) : 0;
+        if ((node->dirs.bits[i / 64] >> (i % 64) & 1) && strncmp(text, layer, n) == 0 && strcmp(text + n, below) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The merged directory that fd stands for, or NULL. */
+static struct ovl_node *directory_of(struct shim_call *call, int fd)
+{
+    char *path = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
+    struct ovl_node *node = ovl_node_new(&call->ctx);
+    bool found = path && node && shim_dir_path(call, fd, path) == 1 &&
+                 ovl_resolve(&call->ctx, NULL, path, 0, node) == 0 && node->ovl && node->exists &&
+                 S_ISDIR(node->st.st_mode);
+    return found ? node : NULL;
+}
+
+/* Give *st, which the kernel answered for fd, what is seen: the identity, which a directory has from its place only,
+ * and all of its copy where a lower object was copied up since.  Returns the copy, NULL where st is fd's own. */
+static const struct ovl_node *show_merged_fd(struct shim_call *call, int fd, struct stat *st)
 {
     struct ovl_node *node;
     struct stat copy;
-    if (ovl_may_be_copied(call->ctx.space, st) && shim_find_fd(call, fd, &node) == 1 &&
-        ovl_stat(&call->ctx, node, &copy) == 0 && copy.st_ino == st->st_ino)
-        *st = copy;
-}
-
-/* The identity of what a descriptor refers to: a directory's is known by its place only. */
-static void fix_fd_identity(struct shim_call *call, int fd, struct stat *st)
-{
-    if (!S_ISDIR(st->st_mode)) {
-        show_copy(call, fd, st);
-        ovl_identity(call->ctx.space, fd, "", AT_EMPTY_PATH, st);
-        return;
+    if (S_ISDIR(st->st_mode)) {
+        node = directory_of(call, fd);
+        if (node && !is_same(&node->st, st) && takes_part(call, fd, node) && ovl_stat(&call->ctx, node, &copy) == 0) {
+            *st = copy;
+            return node;
+        }
+        if (node)
+            ovl_identity_dir(&call->ctx, node, st);
+        return NULL;
     }
-    char *path = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
-    struct ovl_node *node = ovl_node_new(&call->ctx);
-    if (path && node && shim_dir_path(call, fd, path) == 1 && ovl_resolve(&call->ctx, NULL, path, 0, node) == 0 &&
-        node->ovl && node->exists && S_ISDIR(node->st.st_mode))
-        ovl_identity_dir(&call->ctx, node, st);
+    if (ovl_may_be_copied(call->ctx.space, st) && shim_find_fd(call, fd, &node) == 1 &&
+        ovl_stat(&call->ctx, node, &copy) == 0 && copy.st_ino == st->st_ino) {
+        *st = copy;
+        return node;
+    }
+    ovl_identity(call->ctx.space, fd, "", AT_EMPTY_PATH, st);
+    return NULL;
 }
 
 int wrap_fstat(int fd, struct stat *st)
@@ -54,16 +100,15 @@ int wrap_fstat(int fd, struct stat *st)
         return REAL(fstat)(fd, st);
     int r = (int)shim_result(REAL(fstat)(fd, st));
     if (r == 0 && call.ctx.size)
-        fix_fd_identity(&call, fd, st);
+        show_merged_fd(&call, fd, st);
     return (int)shim_leave(&call, r);
 }
 
 int wrap_fstatat(int dirfd, const char *path, struct stat *st, int flags)
 {
-    if (flags & AT_EMPTY_PATH && path && !*path && dirfd != AT_FDCWD)
+    if (is_descriptor(dirfd, path, flags))
         return wrap_fstat(dirfd, st);
-    if (flags & AT_EMPTY_PATH && path && !*path)
-        path = ".";
+    path = name_cwd(path, flags);
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(fstatat)(dirfd, path, st, flags);
@@ -94,15 +139,17 @@ static void set_statx_identity(struct statx *stx, const struct stat *st)
     stx->stx_nlink = (uint32_t)st->st_nlink;
 }
 
-static int statx_fd(int fd, int flags, unsigned mask, struct statx *stx)
+static int statx_fd(int fd, const char *empty, int flags, unsigned mask, struct statx *stx)
 {
     struct shim_call call;
     if (!shim_begin(&call, "statx"))
-        return REAL(statx)(fd, "", flags, mask, stx);
+        return REAL(statx)(fd, empty, flags, mask, stx);
     struct stat st;
-    int r = (int)shim_result(REAL(statx)(fd, "", flags, mask, stx));
+    int r = (int)shim_result(REAL(statx)(fd, empty, flags, mask, stx));
     if (r == 0 && call.ctx.size && REAL(fstat)(fd, &st) == 0) {
-        fix_fd_identity(&call, fd, &st);
+        const struct ovl_node *copy = show_merged_fd(&call, fd, &st);
+        if (copy)
+            r = (int)shim_result(REAL(statx)(AT_FDCWD, copy->real, flags | AT_SYMLINK_NOFOLLOW, mask, stx));
         set_statx_identity(stx, &st);
     }
     return (int)shim_leave(&call, r);
@@ -110,10 +157,9 @@ static int statx_fd(int fd, int flags, unsigned mask, struct statx *stx)
 
 int wrap_statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *stx)
 {
-    if (flags & AT_EMPTY_PATH && path && !*path && dirfd != AT_FDCWD)
-        return statx_fd(dirfd, flags, mask, stx);
-    if (flags & AT_EMPTY_PATH && path && !*path)
-        path = ".";
+    if (is_descriptor(dirfd, path, flags))
+        return statx_fd(dirfd, path, flags, mask, stx);
+    path = name_cwd(path, flags);
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(statx)(dirfd, path, flags, mask, stx);
@@ -140,8 +186,11 @@ int wrap_faccessat(int dirfd, const char *path, int mode, int flags)
     if (!shim_enter(&call))
         return REAL(faccessat)(dirfd, path, mode, flags);
     struct ovl_node *node;
-    int r = mode & ~(R_OK | W_OK | X_OK) ? -EINVAL : 0;
-    if (r == 0)
+    path = name_cwd(path, dirfd == AT_FDCWD ? flags : 0);
+    int r = mode & ~(R_OK | W_OK | X_OK) || flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) ? -EINVAL : 0;
+    if (r == 0 && is_descriptor(dirfd, path, flags))
+        r = shim_find_fd(&call, dirfd, &node) == SHIM_INSIDE ? SHIM_INSIDE : SHIM_OUTSIDE;
+    else if (r == 0)
         r = shim_find(&call, &dirfd, &path, follow_unless(flags & AT_SYMLINK_NOFOLLOW), &node);
     if (r == SHIM_INSIDE)
         r = ovl_access(&call.ctx, node, mode, flags & AT_EACCESS);
@@ -175,7 +224,7 @@ static int find_for_change(struct shim_call *call, int *dirfd, const char **path
     return r < 0 ? r : SHIM_INSIDE;
 }
 
-/* The same for a descriptor and an empty path (AT_EMPTY_PATH): O_PATH descriptors too. */
+/* The same for a descriptor and an empty path: O_PATH descriptors too. */
 static int find_fd_place(struct shim_call *call, int *fd, const char **path)
 {
     struct ovl_node *node;
@@ -188,15 +237,39 @@ static int find_fd_place(struct shim_call *call, int *fd, const char **path)
     return r < 0 ? r : SHIM_INSIDE;
 }
 
-int wrap_fchmodat(int dirfd, const char *path, mode_t mode, int flags)
+/* What the flags AT_EMPTY_PATH and AT_SYMLINK_NOFOLLOW ask for. */
+static int find_by_flags(struct shim_call *call, int *dirfd, const char **path, int flags)
+{
+    if (is_descriptor(*dirfd, *path, flags) && *path)
+        return find_fd_place(call, dirfd, path);
+    *path = name_cwd(*path, flags);
+    return find_for_change(call, dirfd, path, flags & AT_SYMLINK_NOFOLLOW);
+}
+
+/* fchmodat2(2), which libc has no function of that name for. */
+int wrap_fchmodat2(int dirfd, const char *path, mode_t mode, int flags)
 {
     struct shim_call call;
-    if (!shim_enter(&call))
-        return REAL(fchmodat)(dirfd, path, mode, flags);
-    int r = find_for_change(&call, &dirfd, &path, flags & AT_SYMLINK_NOFOLLOW);
-    if (r >= 0)
-        r = (int)shim_result(REAL(fchmodat)(dirfd, path, mode, flags));
+    if (!shim_begin(&call, "fchmodat"))
+        return (int)REAL(syscall)(NR_fchmodat2, (long)dirfd, path, (long)mode, (long)flags);
+    int r = flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) ? -EINVAL : find_by_flags(&call, &dirfd, &path, flags);
+    if (r == SHIM_OUTSIDE && (flags & AT_EMPTY_PATH))
+        r = (int)shim_result(REAL(syscall)(NR_fchmodat2, (long)dirfd, path, (long)mode, (long)flags));
+    else if (r >= 0)
+        r = (int)shim_result(REAL(fchmodat)(dirfd, path, mode, flags & AT_SYMLINK_NOFOLLOW));
     return (int)shim_leave(&call, r);
+}
+
+/* libc's function takes AT_EMPTY_PATH since 2.39: before, it fails with EINVAL whatever the descriptor. */
+int wrap_fchmodat(int dirfd, const char *path, mode_t mode, int flags)
+{
+    if (!shim_is_active())
+        return REAL(fchmodat)(dirfd, path, mode, flags);
+    int saved = errno;
+    if ((flags & AT_EMPTY_PATH) && REAL(fchmodat)(-1, "", mode, flags) == -1 && errno != EBADF)
+        return -1;
+    errno = saved;
+    return wrap_fchmodat2(dirfd, path, mode, flags);
 }
 
 int wrap_chmod(const char *path, mode_t mode)
@@ -214,9 +287,7 @@ int wrap_fchownat(int dirfd, const char *path, uid_t uid, gid_t gid, int flags)
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(fchownat)(dirfd, path, uid, gid, flags);
-    int r = flags & AT_EMPTY_PATH && path && !*path && dirfd != AT_FDCWD
-                ? find_fd_place(&call, &dirfd, &path)
-                : find_for_change(&call, &dirfd, &path, flags & AT_SYMLINK_NOFOLLOW);
+    int r = find_by_flags(&call, &dirfd, &path, flags);
     if (r == SHIM_INSIDE)
         flags |= AT_SYMLINK_NOFOLLOW; /* links were followed already */
     if (r >= 0)
@@ -236,14 +307,12 @@ int wrap_lchown(const char *path, uid_t uid, gid_t gid)
 
 int wrap_utimensat(int dirfd, const char *path, const struct timespec times[2], int flags)
 {
-    if (times && times[0].tv_nsec == UTIME_OMIT && times[1].tv_nsec == UTIME_OMIT)
-        return 0; /* as the kernel, which does not even look (utimensat(2)) */
-    if (!path || (flags & AT_EMPTY_PATH && !*path))
-        return wrap_futimens(dirfd, times);
     struct shim_call call;
-    if (!shim_enter(&call))
-        return REAL(utimensat)(dirfd, path, times, flags);
-    int r = find_for_change(&call, &dirfd, &path, flags & AT_SYMLINK_NOFOLLOW);
+    if (!path || !shim_enter(&call))
+        return REAL(utimensat)(dirfd, path, times, flags); /* EINVAL for NULL */
+    if (times && times[0].tv_nsec == UTIME_OMIT && times[1].tv_nsec == UTIME_OMIT)
+        return (int)shim_leave(&call, 0); /* as the kernel, which does not even look (utimensat(2)) */
+    int r = find_by_flags(&call, &dirfd, &path, flags);
     if (r == SHIM_INSIDE)
         flags |= AT_SYMLINK_NOFOLLOW;
     if (r >= 0)
@@ -266,13 +335,12 @@ static bool to_timespec(const struct timeval from[2], struct timespec to[2])
 static int utimes_at(int dirfd, const char *path, const struct timeval times[2], int flags)
 {
     struct timespec ts[2];
-    if (!times)
-        return wrap_utimensat(dirfd, path, NULL, flags);
-    if (!to_timespec(times, ts)) {
+    if (times && !to_timespec(times, ts)) {
         errno = EINVAL;
         return -1;
     }
-    return wrap_utimensat(dirfd, path, ts, flags);
+    const struct timespec *given = times ? ts : NULL;
+    return path ? wrap_utimensat(dirfd, path, given, flags) : wrap_futimens(dirfd, given);
 }
 
 int wrap_utimes(const char *path, const struct timeval times[2])

@@ -9,31 +9,12 @@
  */
 #define _GNU_SOURCE
 #include "boundary.h"
+#include "numbers.h"
 #include "real.h"
 #include "wrap.h"
 
 #include <string.h>
 #include <sys/syscall.h>
-
-/* Numbers that the headers of the oldest supported system lack; the same on all machines since 2019. */
-enum {
-    NR_io_uring_setup = 425,
-    NR_open_tree = 428,
-    NR_move_mount = 429,
-    NR_fspick = 433,
-    NR_close_range = 436,
-    NR_openat2 = 437,
-    NR_faccessat2 = 439,
-    NR_mount_setattr = 442,
-    NR_fchmodat2 = 452,
-    NR_setxattrat = 463,
-    NR_getxattrat = 464,
-    NR_listxattrat = 465,
-    NR_removexattrat = 466,
-    NR_open_tree_attr = 467,
-    NR_file_getattr = 468,
-    NR_file_setattr = 469,
-};
 
 #define INT(i) ((int)a[i])
 #define UINT(i) ((unsigned)a[i])
@@ -137,7 +118,7 @@ static bool is_change(long nr, const long *a, long *r)
 #endif
         DO(SYS_renameat2, wrap_renameat2(INT(0), PTR(1), INT(2), PTR(3), UINT(4)));
         DO(SYS_fchmodat, wrap_fchmodat(INT(0), PTR(1), MODE(2), 0));
-        DO(NR_fchmodat2, wrap_fchmodat(INT(0), PTR(1), MODE(2), INT(3)));
+        DO(NR_fchmodat2, wrap_fchmodat2(INT(0), PTR(1), MODE(2), INT(3)));
         DO(SYS_fchmod, wrap_fchmod(INT(0), MODE(1)));
         DO(SYS_fchownat, wrap_fchownat(INT(0), PTR(1), ID(2), ID(3), INT(4)));
         DO(SYS_fchown, wrap_fchown(INT(0), ID(1), ID(2)));
