@@ -22,6 +22,8 @@ static struct {
     char path[OVL_PATH_MAX];
 } slot;
 
+static bool split; /* there is no one cwd to remember */
+
 static bool read_slot(char *buf, enum place *place)
 {
     uint32_t before = __atomic_load_n(&slot.sequence, __ATOMIC_ACQUIRE);
@@ -38,7 +40,7 @@ static bool read_slot(char *buf, enum place *place)
 
 void shim_cwd_set(const char *path, bool inside)
 {
-    if (shim_in_vfork())
+    if (shim_in_vfork() || __atomic_load_n(&split, __ATOMIC_RELAXED))
         return;
     uint32_t even = __atomic_load_n(&slot.sequence, __ATOMIC_RELAXED) & ~1u;
     if (!__atomic_compare_exchange_n(&slot.sequence, &even, even + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
@@ -51,6 +53,12 @@ void shim_cwd_set(const char *path, bool inside)
     if (path)
         memcpy(slot.path, path, slot.length + 1);
     __atomic_store_n(&slot.sequence, even + 2, __ATOMIC_RELEASE);
+}
+
+void shim_cwd_split(void)
+{
+    if (!shim_in_vfork())
+        __atomic_store_n(&split, true, __ATOMIC_RELAXED);
 }
 
 /* Whether the merged directory `path` is the kernel's cwd. */
@@ -89,7 +97,7 @@ static int ask_kernel(struct shim_call *call, char *buf, bool by_layer)
 
 int shim_cwd(struct shim_call *call, char *buf)
 {
-    if (shim_in_vfork())
+    if (shim_in_vfork() || __atomic_load_n(&split, __ATOMIC_RELAXED))
         return ask_kernel(call, buf, true);
     enum place place;
     if (read_slot(buf, &place))

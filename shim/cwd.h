@@ -20,4 +20,7 @@ int shim_cwd_export(struct shim_call *call, char *buf);
 /* The kernel's cwd has become this place; path NULL: it must be asked again. */
 void shim_cwd_set(const char *path, bool inside);
 
+/* From now on threads may have directories of their own (unshare(2) of CLONE_FS): nothing is remembered any more. */
+void shim_cwd_split(void);
+
 #endif

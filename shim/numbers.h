@@ -10,6 +10,7 @@ enum {
     NR_io_uring_setup = 425,
     NR_open_tree = 428,
     NR_move_mount = 429,
+    NR_fsconfig = 431,
     NR_fspick = 433,
     NR_close_range = 436,
     NR_openat2 = 437,

@@ -148,11 +148,14 @@ int wrap_umount2(const char *target, int flags);
 int wrap_open_tree(int dirfd, const char *path, unsigned flags);
 int wrap_move_mount(int from_dirfd, const char *from, int to_dirfd, const char *to, unsigned flags);
 int wrap_fspick(int dirfd, const char *path, unsigned flags);
+int wrap_fsconfig(int fd, unsigned command, const char *key, const void *value, int aux);
 int wrap_mount_setattr(int dirfd, const char *path, unsigned flags, struct mount_attr *attr, size_t size);
 int wrap_acct(const char *path);
 int wrap_swapon(const char *path, int flags);
 int wrap_swapoff(const char *path);
 int wrap_quotactl(int command, const char *special, int id, char *address);
+int wrap_unshare(int flags);
+int wrap_setns(int fd, int type);
 
 /* ---- wrap_openat2.c ---- */
 int wrap_openat2(int dirfd, const char *path, const void *how, size_t size);

@@ -7,10 +7,24 @@
  */
 #define _GNU_SOURCE
 #include "boundary.h"
+#include "cwd.h"
+#include "fds.h"
 #include "real.h"
 #include "wrap.h"
 
+#include <sched.h>
 #include <sys/mount.h>
+
+/* Flags of <linux/mount.h>, which can't be included beside <sys/mount.h>. */
+enum { MOVE_FROM_SYMLINKS = 0x01, MOVE_FROM_EMPTY = 0x04, MOVE_TO_SYMLINKS = 0x10, MOVE_TO_EMPTY = 0x40 };
+enum { PICK_NOFOLLOW = 0x02, PICK_EMPTY = 0x08 };
+enum { CONFIG_SET_PATH = 3, CONFIG_SET_PATH_EMPTY = 4 };
+
+static long refuse_place(const char *what, const struct ovl_node *node)
+{
+    ovl_log_line(OVL_LOG_WARN, what, " ", node->path, ": not possible inside an overlay", NULL);
+    return -EPERM;
+}
 
 /* Refuse with EPERM and one line when the path leads into an overlay: 0 when it does not, with *dirfd and
  * *path as they are to be used. */
@@ -18,11 +32,57 @@ static long refuse(struct shim_call *call, const char *what, int *dirfd, const c
 {
     struct ovl_node *node;
     int r = shim_find(call, dirfd, path, flags, &node);
-    if (r != SHIM_INSIDE)
-        return r;
-    ovl_log_line(OVL_LOG_WARN, what, " ", node->path, ": not possible inside an overlay", NULL);
-    return -EPERM;
+    return r == SHIM_INSIDE ? refuse_place(what, node) : r;
 }
+
+/* The same where an empty path can mean the descriptor. */
+static long refuse_at(struct shim_call *call, const char *what, int *dirfd, const char **path, bool empty, bool follow)
+{
+    struct ovl_node *node;
+    if (!empty || !*path || **path)
+        return refuse(call, what, dirfd, path, follow ? OVL_FOLLOW : 0);
+    if (*dirfd != AT_FDCWD)
+        return shim_find_fd(call, *dirfd, &node) == SHIM_INSIDE ? refuse_place(what, node) : 0;
+    const char *cwd = ".";
+    int at = AT_FDCWD;
+    return refuse(call, what, &at, &cwd, 0);
+}
+
+/* ---- name spaces of a process's own ---------------------------------------------------------------- */
+
+/* What is remembered of directories may be another one's from here on (CONTRACT 4.6). */
+static void forget_directories(void)
+{
+    shim_cwd_set(NULL, false);
+    shim_fds_forget();
+}
+
+int wrap_unshare(int flags)
+{
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(unshare)(flags);
+    /* Each of these gives the thread a current directory of its own. */
+    if (flags & (CLONE_FS | CLONE_NEWNS | CLONE_NEWUSER))
+        shim_cwd_split();
+    long r = shim_result(REAL(unshare)(flags));
+    if (r == 0)
+        forget_directories();
+    return (int)shim_leave(&call, r);
+}
+
+int wrap_setns(int fd, int type)
+{
+    struct shim_call call;
+    if (!shim_enter(&call))
+        return REAL(setns)(fd, type);
+    long r = shim_result(REAL(setns)(fd, type));
+    if (r == 0)
+        forget_directories();
+    return (int)shim_leave(&call, r);
+}
+
+/* ---- calls that are refused below a mount ---------------------------------------------------------- */
 
 int wrap_chroot(const char *path)
 {
@@ -31,7 +91,11 @@ int wrap_chroot(const char *path)
     if (!shim_enter(&call))
         return REAL(chroot)(path);
     long r = refuse(&call, "chroot", &dirfd, &path, OVL_FOLLOW);
-    return (int)shim_leave(&call, r < 0 ? r : shim_result(REAL(chroot)(path)));
+    if (r >= 0)
+        r = shim_result(REAL(chroot)(path));
+    if (r == 0)
+        forget_directories();
+    return (int)shim_leave(&call, r);
 }
 
 int wrap_pivot_root(const char *new_root, const char *put_old)
@@ -84,7 +148,7 @@ int wrap_open_tree(int dirfd, const char *path, unsigned flags)
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(open_tree)(dirfd, path, flags);
-    long r = refuse(&call, "open_tree", &dirfd, &path, flags & AT_SYMLINK_NOFOLLOW ? 0 : OVL_FOLLOW);
+    long r = refuse_at(&call, "open_tree", &dirfd, &path, flags & AT_EMPTY_PATH, !(flags & AT_SYMLINK_NOFOLLOW));
     return (int)shim_leave(&call, r < 0 ? r : shim_result(REAL(open_tree)(dirfd, path, flags)));
 }
 
@@ -93,9 +157,9 @@ int wrap_move_mount(int from_dirfd, const char *from, int to_dirfd, const char *
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(move_mount)(from_dirfd, from, to_dirfd, to, flags);
-    long r = refuse(&call, "move_mount", &from_dirfd, &from, OVL_FOLLOW);
+    long r = refuse_at(&call, "move_mount", &from_dirfd, &from, flags & MOVE_FROM_EMPTY, flags & MOVE_FROM_SYMLINKS);
     if (r == 0)
-        r = refuse(&call, "move_mount", &to_dirfd, &to, OVL_FOLLOW);
+        r = refuse_at(&call, "move_mount", &to_dirfd, &to, flags & MOVE_TO_EMPTY, flags & MOVE_TO_SYMLINKS);
     return (int)shim_leave(&call, r < 0 ? r : shim_result(REAL(move_mount)(from_dirfd, from, to_dirfd, to, flags)));
 }
 
@@ -104,7 +168,7 @@ int wrap_fspick(int dirfd, const char *path, unsigned flags)
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(fspick)(dirfd, path, flags);
-    long r = refuse(&call, "fspick", &dirfd, &path, OVL_FOLLOW);
+    long r = refuse_at(&call, "fspick", &dirfd, &path, flags & PICK_EMPTY, !(flags & PICK_NOFOLLOW));
     return (int)shim_leave(&call, r < 0 ? r : shim_result(REAL(fspick)(dirfd, path, flags)));
 }
 
@@ -113,8 +177,19 @@ int wrap_mount_setattr(int dirfd, const char *path, unsigned flags, struct mount
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(mount_setattr)(dirfd, path, flags, attr, size);
-    long r = refuse(&call, "mount_setattr", &dirfd, &path, OVL_FOLLOW);
+    long r = refuse_at(&call, "mount_setattr", &dirfd, &path, flags & AT_EMPTY_PATH, !(flags & AT_SYMLINK_NOFOLLOW));
     return (int)shim_leave(&call, r < 0 ? r : shim_result(REAL(mount_setattr)(dirfd, path, flags, attr, size)));
+}
+
+/* Only the commands that have a path. */
+int wrap_fsconfig(int fd, unsigned command, const char *key, const void *value, int aux)
+{
+    struct shim_call call;
+    const char *path = value;
+    if ((command != CONFIG_SET_PATH && command != CONFIG_SET_PATH_EMPTY) || !shim_enter(&call))
+        return REAL(fsconfig)(fd, command, key, value, aux);
+    long r = refuse_at(&call, "fsconfig", &aux, &path, command == CONFIG_SET_PATH_EMPTY, true);
+    return (int)shim_leave(&call, r < 0 ? r : shim_result(REAL(fsconfig)(fd, command, key, path, aux)));
 }
 
 int wrap_acct(const char *path)

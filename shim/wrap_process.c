@@ -10,6 +10,7 @@
  */
 #define _GNU_SOURCE
 #include "boundary.h"
+#include "cwd.h"
 #include "real.h"
 #include "spawn_actions.h"
 #include "sys.h"
@@ -346,6 +347,8 @@ int wrap_clone(int (*function)(void *), void *stack, int flags, void *argument, 
     va_start(list, argument);
     void *parent_tid = va_arg(list, void *), *tls = va_arg(list, void *), *child_tid = va_arg(list, void *);
     va_end(list);
+    if ((flags & (CLONE_VM | CLONE_VFORK | CLONE_FS)) == CLONE_VM)
+        shim_cwd_split(); /* one memory, two current directories */
     if ((flags & (CLONE_VM | CLONE_VFORK)) != (CLONE_VM | CLONE_VFORK))
         return REAL(clone)(function, stack, flags, argument, parent_tid, tls, child_tid);
     struct shim_vfork saved = shim_vfork_begin();

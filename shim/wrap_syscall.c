@@ -181,8 +181,11 @@ static bool is_mount_or_refused(long nr, const long *a, long *r)
         DO(SYS_umount2, wrap_umount2(PTR(0), INT(1)));
         DO(NR_open_tree, wrap_open_tree(INT(0), PTR(1), UINT(2)));
         DO(NR_move_mount, wrap_move_mount(INT(0), PTR(1), INT(2), PTR(3), UINT(4)));
+        DO(NR_fsconfig, wrap_fsconfig(INT(0), UINT(1), PTR(2), PTR(3), INT(4)));
         DO(NR_fspick, wrap_fspick(INT(0), PTR(1), UINT(2)));
         DO(NR_mount_setattr, wrap_mount_setattr(INT(0), PTR(1), UINT(2), PTR(3), SIZE(4)));
+        DO(SYS_unshare, wrap_unshare(INT(0)));
+        DO(SYS_setns, wrap_setns(INT(0), INT(1)));
         DO(SYS_acct, wrap_acct(PTR(0)));
         DO(SYS_swapon, wrap_swapon(PTR(0), INT(1)));
         DO(SYS_swapoff, wrap_swapoff(PTR(0)));
