@@ -310,6 +310,16 @@ uint64_t ovl_shared_renames(const struct ovl_shared *shared)
     return __atomic_load_n(&shared->renames, __ATOMIC_ACQUIRE);
 }
 
+uint64_t ovl_space_renames(struct ovl_space *space)
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < space->ovls; i++) {
+        const struct ovl_shared *shared = space->ovl[i].has_upper ? ovl_shared(&space->ovl[i]) : NULL;
+        n += shared ? ovl_shared_renames(shared) : 0;
+    }
+    return n;
+}
+
 void ovl_shared_renamed(struct ovl_shared *shared)
 {
     __atomic_fetch_add(&shared->renames, 1, __ATOMIC_RELEASE);

@@ -170,6 +170,16 @@ static bool is_plain(struct shim_call *call, const char *base, int dirfd, const 
     return base ? !ovl_space_layers_near(call->ctx.space, base) : !ovl_space_layers_near(call->ctx.space, path);
 }
 
+/* A directory outside may have been renamed since its path was learnt: ask the kernel before a walk begins there. */
+static const char *refresh_outside(struct shim_call *call, int dirfd, const char *base)
+{
+    char *fresh = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
+    if (!fresh || call->deep)
+        return base;
+    ssize_t n = dirfd == AT_FDCWD ? ovl_sys_getcwd(fresh, OVL_PATH_MAX) : shim_fd_text(dirfd, fresh);
+    return n > 0 && fresh[0] == '/' && !is_deleted(fresh) ? fresh : base;
+}
+
 int shim_find(struct shim_call *call, int *dirfd, const char **path, unsigned flags, struct ovl_node **node)
 {
     *node = NULL;
@@ -180,9 +190,10 @@ int shim_find(struct shim_call *call, int *dirfd, const char **path, unsigned fl
         return SHIM_OUTSIDE;
     struct ovl_ctx *ctx = &call->ctx;
     char *base = NULL;
+    int inside = 0;
     if (**path != '/') {
         base = ovl_ctx_alloc(ctx, OVL_PATH_MAX);
-        int inside = base ? shim_dir_path(call, *dirfd, base) : -ENOMEM;
+        inside = base ? shim_dir_path(call, *dirfd, base) : -ENOMEM;
         if (inside < 0)
             return inside;
         if (inside == 0 && (base[0] != '/' || is_plain(call, base, *dirfd, *path, flags)))
@@ -192,10 +203,11 @@ int shim_find(struct shim_call *call, int *dirfd, const char **path, unsigned fl
     }
     if (base && call->deep)
         return -ENAMETOOLONG;
+    const char *from = base && !inside ? refresh_outside(call, *dirfd, base) : base;
     struct ovl_node *found = ovl_node_new(ctx);
     if (!found)
         return -ENOMEM;
-    int r = ovl_resolve(ctx, base, *path, flags, found);
+    int r = ovl_resolve(ctx, from, *path, flags, found);
     /* /proc/self is shorter than what it stands for: the kernel may have room where the walk has none. */
     if (r == -ENAMETOOLONG && !(flags & OVL_CHANGE) && ovl_has_prefix(*path, "/proc/self/"))
         return SHIM_OUTSIDE;

@@ -19,18 +19,20 @@ static struct {
     uint32_t sequence;
     enum place place;
     size_t length;
+    uint64_t renames; /* when path was learnt */
     char path[OVL_PATH_MAX];
 } slot;
 
 static bool split; /* there is no one cwd to remember */
 
-static bool read_slot(char *buf, enum place *place)
+static bool read_slot(char *buf, enum place *place, uint64_t *renames)
 {
     uint32_t before = __atomic_load_n(&slot.sequence, __ATOMIC_ACQUIRE);
     if (before & 1)
         return false;
     *place = slot.place;
     size_t length = slot.length;
+    *renames = slot.renames;
     if (*place == UNKNOWN || length >= OVL_PATH_MAX)
         return false;
     memcpy(buf, slot.path, length + 1);
@@ -38,7 +40,7 @@ static bool read_slot(char *buf, enum place *place)
     return __atomic_load_n(&slot.sequence, __ATOMIC_RELAXED) == before;
 }
 
-void shim_cwd_set(const char *path, bool inside)
+void shim_cwd_set(const char *path, bool inside, uint64_t renames)
 {
     if (shim_in_vfork() || __atomic_load_n(&split, __ATOMIC_RELAXED))
         return;
@@ -50,6 +52,7 @@ void shim_cwd_set(const char *path, bool inside)
     }
     slot.place = !path ? UNKNOWN : inside ? INSIDE : OUTSIDE;
     slot.length = path ? strlen(path) : 0;
+    slot.renames = renames;
     if (path)
         memcpy(slot.path, path, slot.length + 1);
     __atomic_store_n(&slot.sequence, even + 2, __ATOMIC_RELEASE);
@@ -100,12 +103,13 @@ int shim_cwd(struct shim_call *call, char *buf)
     if (shim_in_vfork() || __atomic_load_n(&split, __ATOMIC_RELAXED))
         return ask_kernel(call, buf, true);
     enum place place;
-    if (read_slot(buf, &place))
+    uint64_t learnt, renames = ovl_space_renames(call->ctx.space);
+    if (read_slot(buf, &place, &learnt) && (place == OUTSIDE || learnt == renames))
         return place == INSIDE;
     const char *inherited = shim_inherited_cwd();
     if (__atomic_load_n(&slot.sequence, __ATOMIC_RELAXED) == 0 && inherited && is_cwd(call, inherited)) {
         memcpy(buf, inherited, strlen(inherited) + 1);
-        shim_cwd_set(buf, true);
+        shim_cwd_set(buf, true, renames);
         return 1;
     }
     /* A first process that starts in a layer's directory uses the layer as it is; later, an unknown
@@ -113,7 +117,7 @@ int shim_cwd(struct shim_call *call, char *buf)
     bool first = __atomic_load_n(&slot.sequence, __ATOMIC_RELAXED) == 0 && !inherited;
     int r = ask_kernel(call, buf, !first);
     if (r >= 0 && !call->deep)
-        shim_cwd_set(buf, r == 1);
+        shim_cwd_set(buf, r == 1, renames);
     return r;
 }
 

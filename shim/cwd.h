@@ -17,8 +17,9 @@ int shim_cwd(struct shim_call *call, char *buf);
 /* The merged cwd if it lies in an overlay: 1 and buf (OVL_PATH_MAX bytes), else 0: what an exec hands on. */
 int shim_cwd_export(struct shim_call *call, char *buf);
 
-/* The kernel's cwd has become this place; path NULL: it must be asked again. */
-void shim_cwd_set(const char *path, bool inside);
+/* The kernel's cwd has become this place, found when so many directories were renamed (ovl_space_renames); path NULL:
+ * it must be asked again. */
+void shim_cwd_set(const char *path, bool inside, uint64_t renames);
 
 /* From now on threads may have directories of their own (unshare(2) of CLONE_FS): nothing is remembered any more. */
 void shim_cwd_split(void);

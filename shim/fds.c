@@ -18,7 +18,7 @@ struct entry {
     uint8_t kind;
     uint8_t length;
     uint16_t generation;
-    uint64_t dev, ino;
+    uint64_t dev, ino, renames;
     char path[PATH_SIZE];
 };
 
@@ -43,7 +43,7 @@ static void end_write(struct entry *e, uint32_t sequence)
     __atomic_store_n(&e->sequence, sequence + 2, __ATOMIC_RELEASE);
 }
 
-void shim_fds_set(int fd, enum shim_fd_kind kind, const char *path)
+void shim_fds_set(int fd, enum shim_fd_kind kind, const char *path, uint64_t renames)
 {
     struct entry *e = entry_of(fd);
     struct stat st;
@@ -58,6 +58,7 @@ void shim_fds_set(int fd, enum shim_fd_kind kind, const char *path)
     if (fits) {
         e->dev = st.st_dev;
         e->ino = st.st_ino;
+        e->renames = renames;
         e->length = (uint8_t)length;
         e->generation = __atomic_load_n(&generation, __ATOMIC_RELAXED);
         memcpy(e->path, path, length + 1);
@@ -71,7 +72,7 @@ void shim_fds_set_outside(int fd, const char *path)
     char link[48] = "/proc/self/fd/";
     char number[24];
     if (path[0] == '/') {
-        shim_fds_set(fd, SHIM_FD_OUTSIDE, path);
+        shim_fds_set(fd, SHIM_FD_OUTSIDE, path, 0);
         return;
     }
     ovl_append(link, sizeof link, strlen(link), ovl_decimal(number, (uint64_t)fd));
@@ -81,7 +82,7 @@ void shim_fds_set_outside(int fd, const char *path)
         return;
     }
     text[n] = '\0';
-    shim_fds_set(fd, SHIM_FD_OUTSIDE, text);
+    shim_fds_set(fd, SHIM_FD_OUTSIDE, text, 0);
 }
 
 enum shim_fd_kind shim_fds_get(int fd, char *buf)
@@ -93,7 +94,8 @@ enum shim_fd_kind shim_fds_get(int fd, char *buf)
     uint32_t before = __atomic_load_n(&e->sequence, __ATOMIC_ACQUIRE);
     enum shim_fd_kind kind = e->kind;
     bool same = e->dev == st.st_dev && e->ino == st.st_ino && e->length < PATH_SIZE &&
-                e->generation == __atomic_load_n(&generation, __ATOMIC_RELAXED);
+                e->generation == __atomic_load_n(&generation, __ATOMIC_RELAXED) &&
+                (kind == SHIM_FD_OUTSIDE || e->renames == ovl_space_renames(shim_space()));
     if ((before & 1) || !same)
         return SHIM_FD_UNKNOWN;
     memcpy(buf, e->path, e->length);
@@ -132,13 +134,14 @@ void shim_fds_copy(int from, int to)
     char path[PATH_SIZE];
     uint32_t before = __atomic_load_n(&e->sequence, __ATOMIC_ACQUIRE);
     enum shim_fd_kind kind = e->kind;
+    uint64_t renames = e->renames;
     memcpy(path, e->path, sizeof path);
     path[sizeof path - 1] = '\0';
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     if ((before & 1) || __atomic_load_n(&e->sequence, __ATOMIC_RELAXED) != before)
         shim_fds_clear(to);
     else
-        shim_fds_set(to, kind, path);
+        shim_fds_set(to, kind, path, renames);
 }
 
 void shim_fds_forget(void)

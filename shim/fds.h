@@ -17,8 +17,8 @@ enum shim_fd_kind {
     SHIM_FD_OUTSIDE, /* a directory used under its real path, a layer's own one perhaps */
 };
 
-/* fd was opened on this directory. */
-void shim_fds_set(int fd, enum shim_fd_kind kind, const char *path);
+/* fd was opened on this directory, whose path was found when so many were renamed (ovl_space_renames). */
+void shim_fds_set(int fd, enum shim_fd_kind kind, const char *path, uint64_t renames);
 /* fd was opened outside by this path: what it refers to is not a merged directory, even in a layer. */
 void shim_fds_set_outside(int fd, const char *path);
 /* The entry, checked against the descriptor; path is copied into buf of OVL_PATH_MAX bytes. */
@@ -26,7 +26,7 @@ enum shim_fd_kind shim_fds_get(int fd, char *buf);
 void shim_fds_clear(int fd);
 void shim_fds_clear_range(unsigned first, unsigned last);
 void shim_fds_copy(int from, int to);
-/* Directories have moved: nothing that is remembered counts any more. */
+/* Nothing that is remembered counts any more. */
 void shim_fds_forget(void);
 
 #endif

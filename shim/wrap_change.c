@@ -4,7 +4,6 @@
  */
 #define _GNU_SOURCE
 #include "boundary.h"
-#include "fds.h"
 #include "real.h"
 #include "sys.h"
 #include "text.h"
@@ -216,12 +215,8 @@ int wrap_link(const char *from, const char *to)
 
 static int rename_places(struct shim_call *call, struct place *from, struct place *to, unsigned flags)
 {
-    if (from->where == SHIM_INSIDE && to->where == SHIM_INSIDE) {
-        int r = ovl_rename(&call->ctx, from->node, to->node, flags);
-        if (r == 0 && S_ISDIR(from->node->st.st_mode))
-            shim_fds_forget();
-        return r;
-    }
+    if (from->where == SHIM_INSIDE && to->where == SHIM_INSIDE)
+        return ovl_rename(&call->ctx, from->node, to->node, flags);
     if (from->where != to->where)
         return across(call, from, to, -EBUSY);
     if (flags)

@@ -22,12 +22,12 @@ static void set_from_kernel(struct shim_call *call)
 {
     char *buf = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
     if (!buf || ovl_sys_getcwd(buf, OVL_PATH_MAX) <= 0 || buf[0] != '/')
-        shim_cwd_set(NULL, false);
+        shim_cwd_set(NULL, false, 0);
     else
-        shim_cwd_set(buf, false);
+        shim_cwd_set(buf, false, 0);
 }
 
-static int go_inside(const struct ovl_node *node)
+static int go_inside(const struct ovl_node *node, uint64_t renames)
 {
     if (!node->exists)
         return -ENOENT;
@@ -35,7 +35,7 @@ static int go_inside(const struct ovl_node *node)
         return -ENOTDIR;
     int r = (int)shim_result(REAL(chdir)(node->real));
     if (r == 0)
-        shim_cwd_set(node->path, true);
+        shim_cwd_set(node->path, true, renames);
     return r;
 }
 
@@ -46,9 +46,10 @@ int wrap_chdir(const char *path)
         return REAL(chdir)(path);
     struct ovl_node *node;
     int dirfd = AT_FDCWD;
+    uint64_t renames = ovl_space_renames(call.ctx.space); /* before the path is walked */
     int r = shim_find(&call, &dirfd, &path, OVL_FOLLOW, &node);
     if (r == SHIM_INSIDE) {
-        r = go_inside(node);
+        r = go_inside(node, renames);
     } else if (r == SHIM_OUTSIDE) {
         r = (int)shim_result(REAL(chdir)(path));
         if (r == 0)
@@ -64,11 +65,12 @@ int wrap_fchdir(int fd)
         return REAL(fchdir)(fd);
     char *path = ovl_ctx_alloc(&call.ctx, OVL_PATH_MAX);
     struct ovl_node *node = ovl_node_new(&call.ctx);
+    uint64_t renames = ovl_space_renames(call.ctx.space);
     int r = path && node ? shim_dir_path(&call, fd, path) : -ENOMEM;
     if (r == 1) {
         r = ovl_resolve(&call.ctx, NULL, path, 0, node);
         if (r == 0)
-            r = node->ovl ? go_inside(node) : -ENOENT;
+            r = node->ovl ? go_inside(node, renames) : -ENOENT;
     } else if (r == 0 || r == -EBADF || r == -ENOTDIR) {
         r = (int)shim_result(REAL(fchdir)(fd));
         if (r == 0)

@@ -53,7 +53,7 @@ static long refuse_at(struct shim_call *call, const char *what, int *dirfd, cons
 /* What is remembered of directories may be another one's from here on (CONTRACT 4.6). */
 static void forget_directories(void)
 {
-    shim_cwd_set(NULL, false);
+    shim_cwd_set(NULL, false, 0);
     shim_fds_forget();
 }
 

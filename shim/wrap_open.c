@@ -44,10 +44,10 @@ static bool is_for_directory(int flags)
 }
 
 /* Remember which directory a new descriptor stands for; whatever else it is forgets the last one. */
-static void remember(int fd, const struct ovl_node *node, int flags, const char *outside)
+static void remember(int fd, const struct ovl_node *node, int flags, const char *outside, uint64_t renames)
 {
     if (node && S_ISDIR(node->st.st_mode) && node->exists)
-        shim_fds_set(fd, SHIM_FD_INSIDE, node->path);
+        shim_fds_set(fd, SHIM_FD_INSIDE, node->path, renames);
     else if (!node && is_for_directory(flags))
         shim_fds_set_outside(fd, outside);
     else
@@ -77,7 +77,8 @@ static int open_at(const char *function, int dirfd, const char *path, int flags,
         return (int)shim_leave(&call, -EINVAL);
     unsigned walk = walk_flags(flags);
     if ((flags & O_CREAT) && ends_in_slash(path))
-        walk = OVL_CHANGE | OVL_NAME; /* EISDIR, whatever is there */
+        walk = OVL_CHANGE | OVL_NAME;                           /* EISDIR, whatever is there */
+    const uint64_t renames = ovl_space_renames(call.ctx.space); /* before the path is walked */
     const int given = dirfd;
     const char *name = path;
     int r = shim_find(&call, &dirfd, &path, walk, &node);
@@ -91,7 +92,7 @@ static int open_at(const char *function, int dirfd, const char *path, int flags,
     else if (r == SHIM_OUTSIDE)
         r = (int)shim_result(REAL(openat)(dirfd, path, flags, mode));
     if (r >= 0)
-        remember(r, node, flags, path);
+        remember(r, node, flags, path, renames);
     return (int)shim_leave(&call, r);
 }
 
