@@ -14,6 +14,7 @@
 #include <fts.h>
 #include <ftw.h>
 #include <glob.h>
+#include <nl_types.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -28,9 +29,11 @@
 #include <sys/time.h>
 #include <sys/types.h>
 #include <utime.h>
+#include <wordexp.h>
 
 struct file_handle;
 struct mount_attr;
+struct utmp;
 
 #define SHIM_FILE_ALL
 #define TWIN(symbol, name)

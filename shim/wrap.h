@@ -103,6 +103,9 @@ int wrap_execveat(int dirfd, const char *path, char *const argv[], char *const e
 /* ---- wrap_stdio.c ---- */
 FILE *wrap_fopen(const char *path, const char *text);
 
+/* ---- wrap_walk.c ---- */
+int wrap_glob(const char *pattern, int flags, int (*on_error)(const char *, int), glob_t *found);
+
 /* ---- wrap_xattr.c ---- */
 ssize_t wrap_getxattr(const char *path, const char *name, void *value, size_t size);
 ssize_t wrap_lgetxattr(const char *path, const char *name, void *value, size_t size);
