@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * openat2(2), which libc has no function for: programs come to it through syscall(2).
+ * openat2(2), through syscall(2), or through libc's function since glibc 2.43.
  *
  * What must hold: a restriction on the way to the object is kept or the call fails.  Where it hangs on
  * where a symbolic link leads to, the answer is ENOSYS: every program has another way for kernels
@@ -131,3 +131,6 @@ int wrap_openat2(int dirfd, const char *path, const void *how, size_t size)
     }
     return (int)shim_leave(&call, r);
 }
+
+#define SHIM_FILE_openat2
+#include "export.h"

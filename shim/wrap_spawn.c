@@ -42,6 +42,7 @@ struct spawn {
     short flags;
     char *const *argv;
     char *const *envp;
+    int *pidfd;       /* pidfd_spawn: where the child's goes, instead of a process id */
     uint64_t signals; /* the caller's mask */
     int error;        /* the child's */
 };
@@ -225,13 +226,16 @@ static pid_t make_child(struct spawn *spawn)
     uint64_t all = ~UINT64_C(0);
     ovl_sys_sigprocmask(SIG_SETMASK, &all, &spawn->signals);
     struct shim_vfork saved = shim_vfork_begin();
-    long r = shim_result(REAL(clone)(child, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | SIGCHLD, spawn));
+    const int flags = CLONE_VM | CLONE_VFORK | SIGCHLD | (spawn->pidfd ? CLONE_PIDFD : 0);
+    long r = shim_result(REAL(clone)(child, stack + STACK_SIZE, flags, spawn, spawn->pidfd));
     r = shim_result(shim_vfork_end(r, saved.mark, saved.scratch));
     ovl_sys_munmap(stack, STACK_SIZE);
     if (r > 0 && spawn->error) {
         /* Reaped before a SIGCHLD handler can run, which would wait for it. */
         while (ovl_sys_raw(SYS_wait4, r, 0, 0, 0, 0, 0) == -EINTR)
             continue;
+        if (spawn->pidfd)
+            ovl_sys_close(*spawn->pidfd);
         r = -spawn->error;
     }
     ovl_sys_sigprocmask(SIG_SETMASK, &spawn->signals, NULL);
@@ -274,6 +278,40 @@ int wrap_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actio
     struct spawn spawn = {
         .file = file, .search = true, .actions = actions, .attributes = attributes, .argv = argv, .envp = envp};
     return spawn_program(pid, &spawn);
+}
+
+/* As these with a descriptor of the process in place of its id (glibc 2.39). */
+int wrap_pidfd_spawn(int *pidfd, const char *path, const posix_spawn_file_actions_t *actions,
+                     const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
+{
+    if (!shim_space())
+        return REAL(pidfd_spawn)(pidfd, path, actions, attributes, argv, envp);
+    int fd;
+    struct spawn spawn = {
+        .file = path, .actions = actions, .attributes = attributes, .pidfd = &fd, .argv = argv, .envp = envp};
+    int r = spawn_program(NULL, &spawn);
+    if (r == 0)
+        *pidfd = fd;
+    return r;
+}
+
+int wrap_pidfd_spawnp(int *pidfd, const char *file, const posix_spawn_file_actions_t *actions,
+                      const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
+{
+    if (!shim_space())
+        return REAL(pidfd_spawnp)(pidfd, file, actions, attributes, argv, envp);
+    int fd;
+    struct spawn spawn = {.file = file,
+                          .search = true,
+                          .actions = actions,
+                          .attributes = attributes,
+                          .pidfd = &fd,
+                          .argv = argv,
+                          .envp = envp};
+    int r = spawn_program(NULL, &spawn);
+    if (r == 0)
+        *pidfd = fd;
+    return r;
 }
 
 #define SHIM_FILE_spawn
