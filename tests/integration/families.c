@@ -69,7 +69,12 @@ int main(int argc, char **argv)
                      {"inotify", do_inotify},
                      {"compat", do_compat},
                      {"openat2", do_openat2},
-                     {"syscall", do_syscall}};
+                     {"syscall", do_syscall},
+                     {"words", do_words},
+                     {"catalog", do_catalog},
+                     {"login", do_login},
+                     {"library", do_library},
+                     {"newer", do_newer}};
     if (argc < 3)
         return 2;
     root = argv[2];

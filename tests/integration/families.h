@@ -30,5 +30,10 @@ void do_inotify(void);
 void do_compat(void);
 void do_openat2(void);
 void do_syscall(void);
+void do_words(void);
+void do_catalog(void);
+void do_login(void);
+void do_library(void);
+void do_newer(void);
 
 #endif

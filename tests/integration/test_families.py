@@ -198,6 +198,115 @@ def test_walk_from_outside_meets_the_mount(world, programs):
         assert "sub/new" in names and "below" not in names and "gone1" not in names
 
 
+# ---- files that libc opens by itself ----
+
+def test_wordexp(alike):
+    alike("families", "words")
+
+
+@pytest.fixture(scope="module")
+def catalog(workspace):
+    path = os.path.join(workspace, "messages.cat")
+    subprocess.run(["gencat", path, "-"], input="$set 1\n1 hello from the catalog\n", text=True, check=True)
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def test_catopen(alike, catalog):
+    names = ("messages.cat", "gone.cat", "xx/messages.cat", "xx_YY/messages.cat", "xx.UTF-8/messages.cat", "xx_YY.UTF-8/messages")
+    alike("families", "catalog", lower={f"cat/{name}": File(content=catalog) for name in names}, upper={"cat/gone.cat": GONE},
+          expect="hello from")
+
+
+def test_login_records(alike):
+    alike("families", "login", lower={"utmp": "", "gone": ""}, upper={"gone": GONE}, expect="second/pts/2")
+
+
+@pytest.fixture(scope="module")
+def libraries(workspace):
+    made = {}
+    for number in (1, 2):
+        path = os.path.join(workspace, f"lib{number}.so")
+        subprocess.run(["gcc", "-shared", "-fPIC", "-x", "c", "-", "-o", path], text=True, check=True,
+                       input=f"int number(void) {{ return {number}; }}")
+        with open(path, "rb") as f:
+            made[number] = f.read()
+    return made
+
+
+def test_dlopen(alike, libraries):
+    """A path given to the loader is a merged one, and so is what dladdr gives back."""
+    one, two = File(content=libraries[1]), File(content=libraries[2])
+    alike("families", "library", lower={"lib/low.so": one, "lib/both.so": one, "lib/gone.so": one, "lib/link.so": link("both.so")},
+          upper={"lib/both.so": two, "lib/top.so": two, "lib/gone.so": GONE}, expect="both.so: 2")
+
+
+def test_dlopen_in_place(world, libraries):
+    """A library that the overlay removed is not loaded from the real directory."""
+    side = world.ovl([{"one.so": File(content=libraries[1]), "two.so": File(content=libraries[1])}],
+                     {"one.so": File(content=libraries[2]), "two.so": GONE})
+    layer = f"{side.base}/l0"
+    code = f"import ctypes\nprint(ctypes.CDLL('{layer}/one.so').number())\n" \
+           f"try: ctypes.CDLL('{layer}/two.so')\nexcept OSError as e: print(e)"
+    done = inside(side, f"mount={layer},lowerdir={layer},upperdir={side.base}/u", "-c", code)
+    lines = done.stdout.splitlines()
+    assert lines[0] == "2" and lines[1].endswith(f"{layer}/two.so: cannot open shared object file: No such file or directory"), done
+
+
+def test_dlopen_searches_for_its_caller(world, workspace, libraries):
+    """The loader still sees who asks: RUNPATH of the caller, not of libovl."""
+    side = world.ovl([{"f": "f"}], {})
+    folder = os.path.join(side.outside, "sub")
+    os.makedirs(folder)
+    with open(f"{folder}/libplug.so", "wb") as f:
+        f.write(libraries[1])
+    source = '#include <dlfcn.h>\nint number(void) { void *p = dlopen("libplug.so", RTLD_NOW); ' \
+             'return p ? ((int (*)(void))dlsym(p, "number"))() + 10 : -1; }'
+    subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-x", "c", "-", "-o", f"{side.outside}/caller.so", "-Wl,-rpath,$ORIGIN/sub",
+                    "-Wl,--enable-new-dtags"], input=source, text=True, check=True)
+    result, = side.run([(["/usr/bin/python3", "-c", "import ctypes, sys; print(ctypes.CDLL(sys.argv[1]).number())", "%/caller.so"], "")])
+    assert result.out == "11\n", result.err
+
+
+PROFILED = r"""
+#include <stdio.h>
+#include <unistd.h>
+int main(int n, char **a) { printf("%d\n", n > 1 ? chdir(a[1]) : 0); return 0; }
+"""
+
+
+def test_profile(world, workspace):
+    """C-3.1: a program built with -pg writes its profile at exit, to the cwd; also as GMON_OUT_PREFIX says."""
+    side = world.ovl([{"d/f": "f", "e/f": "f"}], {})
+    program = os.path.join(workspace, "profiled")
+    subprocess.run(["gcc", "-pg", "-x", "c", "-", "-o", program], input=PROFILED, text=True, check=True)
+    shell = f"cd \"$1\"/d && {program} && GMON_OUT_PREFIX=\"$1\"/e/out {program} && cd / && {program} \"$1\"/d && ls \"$1\"/d \"$1\"/e; " \
+            f"cd \"$1\"/e && {program} .. && cmp -n 4 ../gmon.out ../d/gmon.out && pwd"
+    result, = side.run([(["sh", "-c", shell, "sh", "@"], "")])
+    lines = [re.sub(r"out\.\d+", "out.N", line) for line in result.lines]
+    assert lines == ["0"] * 3 + ["@/d:", "f", "gmon.out", "", "@/e:", "f", "out.N", "0", "@/e"], result
+    assert os.path.getsize(f"{side.base}/u/d/gmon.out") > 20
+
+
+def test_password_lock(world, root_only):
+    """C-3.1: in an overlay of /etc the lock and the host's number are made in the upper."""
+    side = world.ovl([{"a": "a"}], {})
+    before = {name: os.path.exists(name) and os.stat(name).st_mtime_ns for name in ("/etc/.pwd.lock", "/etc/hostid")}
+    code = "import ctypes, os; c = ctypes.CDLL(None); print(c.lckpwdf(), c.lckpwdf(), c.ulckpwdf(), c.lckpwdf(), c.ulckpwdf(), " \
+           "c.sethostid(0x1234), sorted(os.listdir('/etc')), os.stat('/etc/hostid').st_size)"
+    done = inside(side, f"mount=/etc,lowerdir={side.base}/l0,upperdir={side.base}/u", "-c", code)
+    assert done.stdout == "0 -1 0 0 0 0 ['.pwd.lock', 'a', 'hostid'] 4\n", done
+    assert before == {name: os.path.exists(name) and os.stat(name).st_mtime_ns for name in before}
+
+
+def test_functions_of_newer_libraries(world, programs):
+    """pidfd_spawn, openat2: they are there for programs that were built for a newer glibc."""
+    side = world.ovl([LOW], TOP)
+    result, = side.run([([programs.families, "newer", "@"], "")])
+    assert result.lines == ["in dir", "spawn 0", "wait 0 status 0 close-on-exec 1", "missing 2 next 3", "openat2: 1 -",
+                            "  file: mode 100644 size 14 [lower content", "]"], result
+
+
 # ---- attributes ----
 
 def test_xattr(alike):
