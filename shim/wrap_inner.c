@@ -129,8 +129,9 @@ static int make_profile(const char *name, char *real)
 static void write_profile_in(char *real)
 {
     int here = ovl_sys_open(AT_FDCWD, ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-    *strrchr(real, '/') = '\0';
-    if (here >= 0 && REAL(chdir)(*real ? real : "/") == 0) {
+    char *slash = strrchr(real, '/');
+    *slash = '\0';
+    if (here >= 0 && REAL(chdir)(slash == real ? "/" : real) == 0) {
         REAL(_mcleanup)();
         REAL(fchdir)(here);
     }
@@ -138,22 +139,25 @@ static void write_profile_in(char *real)
         ovl_sys_close(here);
 }
 
+/* The name that libc will open: for the caller to free; NULL without memory. */
+static char *profile_name(const char *prefix)
+{
+    char *name = NULL;
+    if (!prefix)
+        return strdup(PROFILE);
+    return asprintf(&name, "%s.%u", prefix, (unsigned)getpid()) == -1 ? NULL : name;
+}
+
 /* At exit of a program that was built with -pg: libc itself would write into the directory of a lower layer. */
 void wrap__mcleanup(void)
 {
-    char *real = shim_is_active() ? malloc(OVL_REAL_MAX) : NULL;
-    char *name = NULL;
-    const char *prefix = getenv(PROFILE_VARIABLE);
-    if (real && prefix && asprintf(&name, "%s.%u", prefix, (unsigned)getpid()) == -1)
-        name = NULL;
-    else if (real && !prefix)
-        name = strdup(PROFILE);
-    if (!name) {
-        free(real);
+    const char *prefix = secure_getenv(PROFILE_VARIABLE);
+    if (!shim_is_active()) {
         REAL(_mcleanup)();
         return;
     }
-    int r = make_profile(name, real);
+    char *real = malloc(OVL_REAL_MAX), *name = profile_name(prefix);
+    int r = real && name ? make_profile(name, real) : -ENOMEM;
     if (r == SHIM_OUTSIDE) {
         REAL(_mcleanup)();
     } else if (r == SHIM_INSIDE && prefix) {
