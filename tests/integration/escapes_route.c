@@ -48,21 +48,67 @@ static int by_pid_root(const char *name, char *path)
     return AT_FDCWD;
 }
 
-static int by_parent_cwd(const char *name, char *path)
+/* A child that stands in the directory and has NAME open as 30, the directory as 31. */
+static pid_t make_child(const char *name)
 {
-    static pid_t child;
     int ready[2];
     char c;
     if (chdir(root) || pipe(ready))
         return -1;
-    child = fork();
+    pid_t child = fork();
     if (child == 0) {
+        dup2(open(name, O_RDONLY), 30);
+        dup2(to_dir(), 31);
         if (write(ready[1], "x", 1) == 1)
-            sleep(5);
+            sleep(3);
         _exit(0);
     }
-    sprintf(path, "/proc/%d/cwd/%s", child, name);
-    return read(ready[0], &c, 1) == 1 && chdir("/") == 0 ? AT_FDCWD : -1;
+    return read(ready[0], &c, 1) == 1 && chdir("/") == 0 ? child : -1;
+}
+
+static int by_child_cwd(const char *name, char *path)
+{
+    sprintf(path, "/proc/%d/cwd/%s", make_child(name), name);
+    return AT_FDCWD;
+}
+
+static int by_child_fd(const char *name, char *path)
+{
+    sprintf(path, "/proc/%d/fd/30", make_child(name));
+    return AT_FDCWD;
+}
+
+static int by_child_dir(const char *name, char *path)
+{
+    sprintf(path, "/proc/%d/fd/31/%s", make_child(name), name);
+    return AT_FDCWD;
+}
+
+/* A descriptor that the kernel puts into this process's table behind every function's back. */
+static int by_stolen_fd(const char *name, char *path)
+{
+    strcpy(path, name);
+    return (int)syscall(SYS_pidfd_getfd, syscall(SYS_pidfd_open, make_child(name), 0), 31, 0);
+}
+
+static int by_link_to_proc(const char *name, char *path)
+{
+    char target[64];
+    sprintf(target, "/proc/self/fd/%d", open(in(name), O_RDONLY));
+    unlink(in("to-proc"));
+    if (symlink(target, in("to-proc")))
+        return -1;
+    strcpy(path, in("to-proc"));
+    return AT_FDCWD;
+}
+
+static int by_link_to_cwd(const char *name, char *path)
+{
+    unlink(in("to-cwd"));
+    if (symlink("/proc/self/cwd", in("to-cwd")) || chdir(root))
+        return -1;
+    sprintf(path, "%s/%s", in("to-cwd"), name);
+    return AT_FDCWD;
 }
 
 static int by_fd(const char *name, char *path)
@@ -236,7 +282,12 @@ static int by_unshared_cwd(const char *name, char *path)
 static const struct route routes[] = {{"cwd", by_cwd},
                                       {"root", by_root},
                                       {"pid root", by_pid_root},
-                                      {"child's cwd", by_parent_cwd},
+                                      {"child's cwd", by_child_cwd},
+                                      {"child's fd", by_child_fd},
+                                      {"child's dir", by_child_dir},
+                                      {"stolen", by_stolen_fd},
+                                      {"link to fd", by_link_to_proc},
+                                      {"link to cwd", by_link_to_cwd},
                                       {"fd", by_fd},
                                       {"path fd", by_path_fd},
                                       {"thread fd", by_thread_fd},

@@ -15,7 +15,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 LOW = {**{f"f{i}": f"lower {i}\n" for i in range(1, 9)}, "d/g": "g\n", "e/h": "h\n", "c/": None, "link": link("f3"),
        "deep/a/b/c/d/x": "x\n", "gone": "gone\n", "old": File(content="o\n", mode=0o604)}
 TOP = {"gone": GONE, "upper": "u\n"}
-ROUTES = 26
+ROUTES = 31
 
 
 @pytest.fixture(scope="module")
