@@ -42,6 +42,27 @@ static int shared_path(const struct ovl *o, const char *name, char *out)
     return n < 0 ? (int)n : 0;
 }
 
+/* Give the new file its size.  Allocated before it is mapped: a hole on a full disk would be a SIGBUS in somebody's
+ * program; and so would a limit on the size of files be a SIGXFSZ: it is lifted for so long, as far as it may be. */
+static int allocate_shared(int fd)
+{
+    const rlim_t size = sizeof(struct ovl_shared);
+    struct rlimit given, lifted;
+    if (ovl_sys_prlimit(RLIMIT_FSIZE, NULL, &given) < 0)
+        return -EFBIG;
+    if (given.rlim_max < size)
+        return -EFBIG;
+    lifted = (struct rlimit){given.rlim_max, given.rlim_max};
+    if (given.rlim_cur < size && ovl_sys_prlimit(RLIMIT_FSIZE, &lifted, NULL) < 0)
+        return -EFBIG;
+    int r = ovl_sys_fallocate(fd, (off_t)size);
+    if (r == -EOPNOTSUPP)
+        r = ovl_sys_ftruncate(fd, (off_t)size);
+    if (given.rlim_cur < size)
+        ovl_sys_prlimit(RLIMIT_FSIZE, &given, NULL);
+    return r;
+}
+
 _Static_assert(offsetof(struct ovl_shared, size) == sizeof(uint64_t), "magic and size are what is written first");
 
 /* Write a new file aside and link it into place; the loser of a race uses the winner's.  (The whole struct is larger
@@ -52,10 +73,7 @@ static int create_shared(const char *aside, const char *path)
     int fd = ovl_sys_open(AT_FDCWD, aside, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return fd;
-    /* Allocated before it is mapped: a hole on a full disk would be a SIGBUS in somebody's program. */
-    int r = ovl_sys_fallocate(fd, sizeof(struct ovl_shared));
-    if (r == -EOPNOTSUPP)
-        r = ovl_sys_ftruncate(fd, sizeof(struct ovl_shared));
+    int r = allocate_shared(fd);
     if (r == 0) {
         ssize_t n = ovl_sys_write(fd, header, sizeof header);
         r = n < 0 ? (int)n : 0;

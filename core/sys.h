@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -266,6 +267,12 @@ static inline int ovl_sys_munmap(void *p, size_t n)
 static inline int ovl_sys_madvise(void *p, size_t n, int advice)
 {
     return (int)ovl_sys_raw(SYS_madvise, OVL_SYS_PTR(p), (long)n, advice, 0, 0, 0);
+}
+
+/* A limit of this process: set and ask at once; either pointer may be NULL. */
+static inline int ovl_sys_prlimit(int resource, const struct rlimit *set, struct rlimit *old)
+{
+    return (int)ovl_sys_raw(SYS_prlimit64, 0, resource, OVL_SYS_PTR(set), OVL_SYS_PTR(old), 0, 0);
 }
 
 static inline int ovl_sys_fallocate(int fd, off_t n)

@@ -89,6 +89,17 @@ def test_smallest_thread(alike):
     alike("thread")
 
 
+@pytest.mark.parametrize("limit", ["-f 1", "-S -f 1"])
+def test_limit_on_file_sizes(world, limit):
+    """C-4.6: libovl's own files give nobody a SIGXFSZ; where they can't be made, changes are refused."""
+    side = world.ovl([LOW], TOP)
+    side.before = ("bash", "-c", f"ulimit {limit}; exec \"$@\"", "bash")
+    shell = 'cat "$1"/f1 && ulimit -S -f && echo more >>"$1"/f2; echo $?; cat "$1"/f2'
+    result, = side.run([(["sh", "-c", shell, "sh", "@"], "")])
+    done = ["0", "lower 2", "more"] if "-S" in limit else ["2", "lower 2"]
+    assert result.lines == ["lower 1", "2", *done] and result.status == 0, result
+
+
 @pytest.mark.xfail(reason="a change needs up to two descriptors of its own while it runs", strict=True)
 def test_few_descriptors(alike):
     alike("few-files")
