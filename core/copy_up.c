@@ -142,7 +142,7 @@ static bool copy_owner(struct ovl_ctx *ctx, const char *to, const struct stat *s
     return ctx->ops->lstat(to, &now) == 0 && now.st_uid == st->st_uid && now.st_gid == st->st_gid;
 }
 
-static int copy_metadata(struct ovl_ctx *ctx, const char *from, const char *to, const struct stat *st, mode_t extra)
+static int copy_metadata(struct ovl_ctx *ctx, const char *from, const char *to, const struct stat *st)
 {
     bool kept = copy_owner(ctx, to, st);
     int r = ovl_copy_xattrs(ctx, from, to, kept);
@@ -152,7 +152,7 @@ static int copy_metadata(struct ovl_ctx *ctx, const char *from, const char *to, 
     if (!kept)
         mode &= ~(mode_t)(S_ISUID | S_ISGID);
     if (!S_ISLNK(st->st_mode)) {
-        r = ctx->ops->chmod(to, mode | extra);
+        r = ctx->ops->chmod(to, mode);
         if (r < 0)
             return r;
     }
@@ -199,8 +199,7 @@ static int make_symlink(struct ovl_ctx *ctx, const struct ovl_node *node, const 
     return (int)n;
 }
 
-/* Directories get a mode that lets them be moved into place; publish() gives them their own. */
-static int make_copy(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside, enum ovl_copy how)
+int ovl_copy_make(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside, enum ovl_copy how)
 {
     struct stat st;
     int r = ctx->ops->lstat(node->real, &st); /* the owner as fakeroot tells it */
@@ -221,7 +220,7 @@ static int make_copy(struct ovl_ctx *ctx, const struct ovl_node *node, const cha
     }
     if (r < 0)
         return r;
-    r = copy_metadata(ctx, node->real, aside, &st, S_ISDIR(st.st_mode) ? S_IRWXU : 0);
+    r = copy_metadata(ctx, node->real, aside, &st);
     if (r == 0 && !S_ISDIR(st.st_mode)) {
         struct stat copy;
         r = ovl_sys_lstat(aside, &copy);
@@ -231,28 +230,30 @@ static int make_copy(struct ovl_ctx *ctx, const struct ovl_node *node, const cha
     return r;
 }
 
-/* ---- publishing ------------------------------------------------------------------------------------ */
-
-/* Make a directory of the upper writable for its owner while a name is put into it; *mode is what
- * it had, or 0 when nothing was changed. A merged 0555 directory must take copies (CONTRACT 3.9). */
-static void open_parent(const char *parent, mode_t *mode)
+int ovl_copy_finish_dir(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside)
 {
     struct stat st;
-    *mode = 0;
-    if (ovl_sys_lstat(parent, &st) == 0 && (st.st_mode & S_IRWXU) != S_IRWXU &&
-        ovl_sys_chmod(parent, (st.st_mode & 07777) | S_IRWXU) == 0)
-        *mode = st.st_mode & 07777;
+    int r = ctx->ops->lstat(node->real, &st);
+    return r < 0 ? r : copy_metadata(ctx, node->real, aside, &st);
 }
 
-/* open_parent() has just changed it, so that a failure is a passing one. */
-static void close_parent(const char *parent, mode_t mode)
+/* ---- publishing ------------------------------------------------------------------------------------ */
+
+/* Where a directory of an ordinary user keeps its owner from writing: the parent, or the copy itself. */
+static int rename_widened(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside, const char *place)
 {
-    enum { TRIES = 2 };
-    int r = -EAGAIN;
-    for (int i = 0; r < 0 && i < TRIES; i++)
-        r = ovl_sys_chmod(parent, mode);
-    if (r < 0)
-        ovl_log_line(OVL_LOG_ERROR, parent, ": its mode could not be put back", NULL);
+    struct ovl_widened parent = {0, NULL}, own = {0, NULL};
+    char *dir = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    int r = dir ? parent_path(ctx, node, dir) : -ENOMEM;
+    if (r == 0)
+        r = ovl_widen(ctx, node->ovl, dir, dir, &parent);
+    if (r == 0)
+        r = ovl_widen(ctx, node->ovl, aside, place, &own);
+    if (r == 0)
+        r = ovl_sys_rename(aside, place, 0);
+    ovl_narrow(r < 0 ? aside : place, &own);
+    ovl_narrow(dir, &parent);
+    return r == -EPERM ? -EACCES : r; /* somebody else's directory: what rename said first */
 }
 
 static int rename_into(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside, const char *place)
@@ -263,14 +264,7 @@ static int rename_into(struct ovl_ctx *ctx, const struct ovl_node *node, const c
     if (r != -EACCES)
         return r;
     size_t mark = ctx->used;
-    char *parent = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
-    mode_t mode = 0;
-    if (parent && parent_path(ctx, node, parent) == 0)
-        open_parent(parent, &mode);
-    if (mode) {
-        r = ovl_sys_rename(aside, place, 0);
-        close_parent(parent, mode);
-    }
+    r = rename_widened(ctx, node, aside, place);
     ovl_ctx_reset(ctx, mark);
     return r;
 }
@@ -283,18 +277,6 @@ static void stand_in_upper(struct ovl_node *node, const char *place, const struc
     if (S_ISDIR(copy->st_mode))
         ovl_stack_add(&node->dirs, 0);
     memcpy(node->real, place, ovl_strlen(place) + 1);
-}
-
-/* A directory could only be moved while its owner may write it. */
-static int restore_mode(struct ovl_ctx *ctx, const char *place, struct stat *copy, mode_t mode)
-{
-    if (!S_ISDIR(mode) || copy->st_mode == mode)
-        return 0;
-    int r = ctx->ops->chmod(place, mode & 07777);
-    if (r < 0)
-        ctx->ops->rmdir(place);
-    copy->st_mode = mode;
-    return r;
 }
 
 /* With the parent directory locked: put the copy in place unless somebody was faster. 1 when it is there. */
@@ -319,13 +301,20 @@ static int publish_locked(struct ovl_ctx *ctx, struct ovl_node *node, const char
     struct ovl_times times;
     ovl_times_save(ctx, node, &times);
     r = rename_into(ctx, node, aside, place);
-    if (r == 0)
-        r = restore_mode(ctx, place, &copy, S_ISDIR(was.st_mode) ? was.st_mode : 0);
     ovl_times_restore(ctx, node, &times);
     if (r < 0)
         return r;
     stand_in_upper(node, place, &copy);
     return 1;
+}
+
+int ovl_copy_move_in(struct ovl_ctx *ctx, struct ovl_node *node, const char *aside)
+{
+    size_t mark = ctx->used;
+    char *place = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    int r = place ? publish_locked(ctx, node, aside, place) : -ENOMEM;
+    ovl_ctx_reset(ctx, mark);
+    return r < 0 ? r : 0;
 }
 
 static int publish(struct ovl_ctx *ctx, struct ovl_node *node, const char *aside, char *place)
@@ -360,9 +349,7 @@ static int copy_up_one(struct ovl_ctx *ctx, struct ovl_node *node, enum ovl_copy
     char *place = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
     int r = aside && place ? ovl_work_name(node->ovl, aside) : -ENOMEM;
     if (r == 0) {
-        struct stat copy;
-        r = make_copy(ctx, node, aside, how);
-        bool made = ovl_sys_lstat(aside, &copy) == 0;
+        r = ovl_copy_make(ctx, node, aside, how);
         if (r == 0 && opening) {
             opening->fd = ovl_open_exact(ctx, aside, opening->flags, 0);
             r = opening->fd < 0 ? opening->fd : 0;
@@ -374,9 +361,7 @@ static int copy_up_one(struct ovl_ctx *ctx, struct ovl_node *node, enum ovl_copy
                 ovl_sys_close(opening->fd);
             if (opening)
                 opening->fd = -1;
-            if (made)
-                ovl_identity_forget(node->ovl, &copy);
-            ovl_work_discard(ctx, aside);
+            ovl_work_discard(ctx, node->ovl, aside);
         }
     }
     ovl_ctx_reset(ctx, mark);

@@ -3,9 +3,9 @@
  * st_dev and st_ino that stay the same across copy-up.
  *
  * A directory has the identity of the lowest layer's directory that takes part.  Any other object that
- * was copied up has that of its origin, which is recorded under the copy's own number in the work
- * directory: a symbolic link state/origin/DEV-INO whose target is "DEV:INO:BIRTH", written in one
- * call, read in one call, and told from a stale one by the copy's birth time.  The filter in shared
+ * was copied up has that of its origin, and a directory that was renamed the one that it had; these are recorded under
+ * the copy's own number in the work directory: a symbolic link state/origin/DEV-INO whose target is "DEV:INO:BIRTH",
+ * written in one call, read in one call, and told from a stale one by the copy's birth time.  The filter in shared
  * memory makes the look-up free for objects that were never copied up.  No mark stands on upper
  * files themselves.
  */
@@ -106,22 +106,26 @@ static bool read_record(const struct ovl *o, const struct stat *copy, struct sta
     return true;
 }
 
+/* Give *st the identity that is recorded for it in this overlay, if one is. */
+static bool find_origin(struct ovl *o, int dirfd, const char *path, int flags, struct stat *st)
+{
+    const struct ovl_shared *shared = ovl_shared(o);
+    struct stat origin;
+    uint64_t birth;
+    if (!shared || !ovl_shared_may_have(shared, st->st_ino) || !read_record(o, st, &origin, &birth) ||
+        birth != birth_of(dirfd, path, flags))
+        return false;
+    st->st_dev = origin.st_dev;
+    st->st_ino = origin.st_ino;
+    return true;
+}
+
 void ovl_identity(struct ovl_space *space, int dirfd, const char *path, int flags, struct stat *st)
 {
     for (unsigned i = 0; i < space->ovls; i++) {
         struct ovl *o = &space->ovl[i];
-        if (!o->has_upper || o->layer[0].dev != st->st_dev)
-            continue;
-        const struct ovl_shared *shared = ovl_shared(o);
-        if (!shared || !ovl_shared_may_have(shared, st->st_ino))
-            continue;
-        struct stat origin;
-        uint64_t birth;
-        if (!read_record(o, st, &origin, &birth) || birth != birth_of(dirfd, path, flags))
-            continue;
-        st->st_dev = origin.st_dev;
-        st->st_ino = origin.st_ino;
-        return;
+        if (o->has_upper && o->layer[0].dev == st->st_dev && find_origin(o, dirfd, path, flags, st))
+            return;
     }
 }
 
@@ -152,6 +156,8 @@ void ovl_identity_dir(struct ovl_ctx *ctx, const struct ovl_node *node, struct s
     unsigned lowest = ovl_lowest(o, &node->dirs);
     st->st_dev = node->st.st_dev;
     st->st_ino = node->st.st_ino;
+    if (o->has_upper && lowest == 0 && find_origin(node->ovl, AT_FDCWD, node->real, AT_SYMLINK_NOFOLLOW, st))
+        return; /* a merged one before it was renamed */
     if (lowest != node->top && lowest < o->layers) {
         size_t mark = ctx->used;
         int fds = ctx->fds;

@@ -245,17 +245,19 @@ static bool may_be_whiteout(const struct merge *m, const struct raw *r)
 static void set_identity(struct merge *m, struct raw *shown, const struct raw *lowest, char *path)
 {
     const struct ovl *o = m->dir->ovl;
-    if (shown->type == DT_DIR) {
-        shown->ino = ovl_identity_dir_ino(o, o->layer[lowest->layer].dev, lowest->ino);
-        return;
-    }
-    struct ovl_shared *shared = o->has_upper && shown->layer == 0 ? ovl_shared(&m->ctx->space->ovl[o->number]) : NULL;
+    bool is_dir = shown->type == DT_DIR;
+    struct ovl_shared *shared = o->has_upper && lowest->layer == 0 ? ovl_shared(&m->ctx->space->ovl[o->number]) : NULL;
     struct stat st;
     bool whiteout;
-    if (!shared || !ovl_shared_may_have(shared, shown->ino) || look(m, shown, path, &st, &whiteout) < 0)
-        return;
-    ovl_identity(m->ctx->space, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &st);
-    shown->ino = st.st_ino;
+    if (shared && ovl_shared_may_have(shared, shown->ino) && look(m, shown, path, &st, &whiteout) == 0) {
+        uint64_t own = st.st_ino;
+        ovl_identity(m->ctx->space, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &st);
+        shown->ino = st.st_ino;
+        if (!is_dir || st.st_ino != own)
+            return;
+    }
+    if (is_dir)
+        shown->ino = ovl_identity_dir_ino(o, o->layer[lowest->layer].dev, lowest->ino);
 }
 
 /* Decide one run of equal names, [begin, end) of the sorted indices: the raw entry that shows, or NULL. */

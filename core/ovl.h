@@ -275,7 +275,8 @@ int ovl_link_fd(struct ovl_ctx *ctx, int fd, struct ovl_node *to);
 int ovl_make_with(struct ovl_ctx *ctx, struct ovl_node *node, int (*with)(void *arg, const char *real), void *arg);
 int ovl_unlink(struct ovl_ctx *ctx, struct ovl_node *node);
 int ovl_rmdir(struct ovl_ctx *ctx, struct ovl_node *node);
-/* renameat2(2) with its flags; EXDEV across overlays and for a directory with lower content. */
+/* renameat2(2) with its flags; EXDEV across overlays. A directory with lower content is copied up with all that is
+ * below it. */
 int ovl_rename(struct ovl_ctx *ctx, struct ovl_node *from, struct ovl_node *to, unsigned flags);
 
 /* How much of an object a change needs in the upper. */

@@ -13,7 +13,7 @@
 /* Forget the identity of an object whose last name goes. */
 static void forget(const struct ovl_node *node)
 {
-    if (node->st.st_nlink <= 1 && !S_ISDIR(node->st.st_mode))
+    if (node->st.st_nlink <= 1 || S_ISDIR(node->st.st_mode))
         ovl_identity_forget(node->ovl, &node->st);
 }
 
@@ -122,6 +122,8 @@ static int remove_upper_dir(struct ovl_ctx *ctx, struct ovl_node *node, bool whi
         if (r == 0)
             r = ctx->ops->rmdir(node->real);
     }
+    if (r == 0)
+        forget(node);
     return r;
 }
 

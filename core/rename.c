@@ -2,10 +2,10 @@
  *
  * renameat2(2) inside one overlay.
  *
- * Files are copied up and then moved by one rename of the upper, with a whiteout for the old name made
- * before it.  A directory that only the upper has moves whole; one with lower content answers EXDEV,
- * as overlayfs without redirect_dir does.  What must hold: the new name is at no moment missing or
- * partial; a directory that moves over a lower one is opaque before it arrives.
+ * Everything is copied up and then moved by one rename of the upper, with a whiteout for the old name made
+ * before it; of a directory with lower content, all that is below it (copy_up_tree.c), because an OCI layer has no
+ * redirects.  What must hold: the new name is at no moment missing or partial; a directory that moves over a lower one
+ * is opaque before it arrives; wherever it is killed, the view is the one before or the one after.
  */
 #include "types.h"
 
@@ -14,11 +14,17 @@
 #define EXCHANGE 2u
 #define WHITEOUT 4u
 
+/* One of the two names. */
+struct end {
+    struct ovl_node *node;
+    bool lower;  /* lower layers have the name */
+    char *aside; /* a directory with lower content: what lower layers have of it, in the work directory */
+};
+
 struct move {
-    struct ovl_node *from, *to;
+    struct end from, to;
     unsigned flags;
-    bool from_lower, to_lower; /* lower layers have the name */
-    char *place;               /* of `to` in the upper */
+    char *place; /* of `to` in the upper */
 };
 
 static bool is_dir(const struct ovl_node *node)
@@ -96,20 +102,19 @@ static int check_objects(const struct ovl_node *from, const struct ovl_node *to,
 static int check_directories(struct ovl_ctx *ctx, const struct ovl_node *from, const struct ovl_node *to,
                              unsigned flags)
 {
-    const struct ovl *o = from->ovl;
-    if (is_dir(to) && !(flags & EXCHANGE)) {
-        struct ovl_listing listing;
-        int r = ovl_list(ctx, to, &listing);
-        if (r < 0)
-            return r;
-        r = listing.count > 2 ? -ENOTEMPTY : 0;
-        ovl_listing_free(&listing);
-        if (r < 0)
-            return r;
-    }
-    if (is_dir(from) && ovl_has_lower(o, &from->dirs))
-        return -EXDEV;
-    return flags & EXCHANGE && is_dir(to) && ovl_has_lower(o, &to->dirs) ? -EXDEV : 0;
+    /* A mount, or what passes through to the real file system, can't move along. */
+    if ((is_dir(from) && ovl_space_below(ctx->space, from->path)) ||
+        (is_dir(to) && ovl_space_below(ctx->space, to->path)))
+        return -EBUSY;
+    if (!is_dir(to) || flags & EXCHANGE)
+        return 0;
+    struct ovl_listing listing;
+    int r = ovl_list(ctx, to, &listing);
+    if (r < 0)
+        return r;
+    r = listing.count > 2 ? -ENOTEMPTY : 0;
+    ovl_listing_free(&listing);
+    return r;
 }
 
 /* ---- the move ---------------------------------------------------------------------------------------- */
@@ -130,145 +135,235 @@ static int prepare_directory(struct ovl_ctx *ctx, const struct ovl_node *dir, bo
 
 static void forget_replaced(const struct ovl_node *to)
 {
-    if (to->exists && to->top == 0 && !is_dir(to) && to->st.st_nlink <= 1)
+    if (to->exists && to->top == 0 && (is_dir(to) || to->st.st_nlink <= 1))
         ovl_identity_forget(to->ovl, &to->st);
 }
 
 /* An empty upper directory in the way may hold markers, which would stop the kernel's rename; the
  * whiteout beside it, or its opaque mark, stands in for them meanwhile. */
-static int clear_target(struct ovl_ctx *ctx, const struct move *m)
+static int clear_target(struct ovl_ctx *ctx, const struct end *to)
 {
-    if (!is_dir(m->to) || m->to->top != 0)
+    const struct ovl_node *node = to->node;
+    if (!is_dir(node) || node->top != 0)
         return 0;
     int r = 0;
-    if (m->to_lower)
-        r = ovl_whiteout_takes_name(m->to) ? ovl_opaque_set(ctx, m->to->ovl, m->to->real)
-                                           : ovl_whiteout_make(ctx, m->to);
-    return r < 0 ? r : ovl_markers_clear(ctx, m->to->real);
+    if (to->lower)
+        r = ovl_whiteout_takes_name(node) ? ovl_opaque_set(ctx, node->ovl, node->real) : ovl_whiteout_make(ctx, node);
+    return r < 0 ? r : ovl_markers_clear(ctx, node->real);
 }
 
 /* A directory goes where a whiteout has the name: the two change places. */
 static int swap_with_whiteout(struct ovl_ctx *ctx, const struct move *m)
 {
-    int r = ctx->ops->rename(m->from->real, m->place, EXCHANGE);
-    if (r == 0 && !m->from_lower)
-        ovl_sys_unlink(m->from->real);
+    int r = ctx->ops->rename(m->from.node->real, m->place, EXCHANGE);
+    if (r == 0 && !m->from.lower)
+        ovl_sys_unlink(m->from.node->real);
     return r;
 }
 
 static int move_over(struct ovl_ctx *ctx, const struct move *m)
 {
-    int at_name = ovl_whiteout_at_name(ctx, m->to);
+    const struct ovl_node *from = m->from.node;
+    int at_name = ovl_whiteout_at_name(ctx, m->to.node);
     if (at_name < 0)
         return at_name;
-    if (at_name && is_dir(m->from))
+    if (at_name && is_dir(from))
         return swap_with_whiteout(ctx, m);
-    bool takes_name = ovl_whiteout_takes_name(m->from);
-    bool beside = m->from_lower && !takes_name;
-    int r = beside ? ovl_whiteout_make(ctx, m->from) : 0;
+    bool takes_name = ovl_whiteout_takes_name(from);
+    bool beside = m->from.lower && !takes_name;
+    int r = beside ? ovl_whiteout_make(ctx, from) : 0;
     if (r < 0)
         return r;
     /* RENAME_WHITEOUT leaves a 0/0 device under the old name in the same step (rename(2)). */
-    bool device = m->from_lower && takes_name;
-    r = ctx->ops->rename(m->from->real, m->place, device ? WHITEOUT : 0);
+    bool device = m->from.lower && takes_name;
+    r = ctx->ops->rename(from->real, m->place, device ? WHITEOUT : 0);
     if (r < 0 && beside)
-        ovl_whiteout_remove(ctx, m->from);
-    if (r == 0 && device && m->from->ovl->whiteout != OVL_WHITEOUT_KERNEL && ovl_whiteout_make(ctx, m->from) < 0)
-        ovl_log_line(OVL_LOG_WARN, m->from->path, ": hidden by a device instead of an attribute", NULL);
+        ovl_whiteout_remove(ctx, from);
+    if (r == 0 && device && from->ovl->whiteout != OVL_WHITEOUT_KERNEL && ovl_whiteout_make(ctx, from) < 0)
+        ovl_log_line(OVL_LOG_WARN, from->path, ": hidden by a device instead of an attribute", NULL);
     return r;
 }
 
 static int replace(struct ovl_ctx *ctx, const struct move *m)
 {
-    int r = prepare_directory(ctx, m->from, m->to_lower);
+    int r = prepare_directory(ctx, m->from.node, m->to.lower);
     if (r == 0)
-        r = clear_target(ctx, m);
+        r = clear_target(ctx, &m->to);
     if (r == 0)
         r = move_over(ctx, m);
     if (r < 0)
         return r;
-    forget_replaced(m->to);
+    forget_replaced(m->to.node);
     /* Beside the object that has moved over it, a whiteout that stays hides nothing more. */
-    if (ovl_whiteout_remove(ctx, m->to) < 0)
-        ovl_log_line(OVL_LOG_WARN, m->to->path, ": its whiteout could not be removed", NULL);
+    if (ovl_whiteout_remove(ctx, m->to.node) < 0)
+        ovl_log_line(OVL_LOG_WARN, m->to.node->path, ": its whiteout could not be removed", NULL);
     return 0;
 }
 
 static int exchange(struct ovl_ctx *ctx, const struct move *m)
 {
-    int r = prepare_directory(ctx, m->from, m->to_lower);
+    int r = prepare_directory(ctx, m->from.node, m->to.lower);
     if (r == 0)
-        r = prepare_directory(ctx, m->to, m->from_lower);
-    return r < 0 ? r : ctx->ops->rename(m->from->real, m->place, EXCHANGE);
+        r = prepare_directory(ctx, m->to.node, m->from.lower);
+    return r < 0 ? r : ctx->ops->rename(m->from.node->real, m->place, EXCHANGE);
+}
+
+/* ---- directories with lower content --------------------------------------------------------------------- */
+
+static bool has_lower_content(const struct ovl_node *node)
+{
+    return is_dir(node) && ovl_has_lower(node->ovl, &node->dirs);
+}
+
+static int copy_aside(struct ovl_ctx *ctx, struct end *end)
+{
+    if (!has_lower_content(end->node))
+        return 0;
+    end->aside = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    return end->aside ? ovl_copy_up_tree_aside(ctx, end->node, end->aside) : -ENOMEM;
+}
+
+static int place_copies(struct ovl_ctx *ctx, const struct end *end)
+{
+    if (!has_lower_content(end->node))
+        return 0;
+    return end->aside ? ovl_copy_up_tree_place(ctx, end->node, end->aside) : -ESTALE;
+}
+
+static void discard_copies(struct ovl_ctx *ctx, const struct end *end)
+{
+    if (end->aside && *end->aside)
+        ovl_work_discard(ctx, end->node->ovl, end->aside);
+}
+
+static int sweep_below(struct ovl_ctx *ctx, struct ovl_node *node, void *arg)
+{
+    (void)arg;
+    if (!S_ISDIR(node->st.st_mode))
+        return 0;
+    int r = ovl_markers_sweep(ctx, node->real, false);
+    return r < 0 ? r : OVL_VISIT_BELOW;
+}
+
+/* What hid lower names below a directory hides nothing where it is now. */
+static void sweep(struct ovl_ctx *ctx, const struct end *moved, const struct end *to)
+{
+    static const struct ovl_visitor sweeping = {sweep_below, NULL, NULL};
+    if (!moved->aside)
+        return;
+    struct ovl_node *now = ovl_node_new(ctx);
+    int r = now ? ovl_locate(ctx, now, to->node->path) : -ENOMEM;
+    if (r == 0)
+        r = ovl_markers_sweep(ctx, now->real, to->lower);
+    if (r == 0)
+        r = ovl_tree_walk(ctx, now, &sweeping);
+    if (r < 0)
+        ovl_log_line(OVL_LOG_WARN, to->node->path, ": whiteouts that hide nothing could not be removed", NULL);
+}
+
+/* ---- steps ------------------------------------------------------------------------------------------------ */
+
+static int refresh(struct ovl_ctx *ctx, const struct move *m)
+{
+    int r = ovl_refresh(ctx, m->from.node);
+    return r < 0 ? r : ovl_refresh(ctx, m->to.node);
 }
 
 static int move_locked(struct ovl_ctx *ctx, struct move *m)
 {
-    int r = ovl_refresh(ctx, m->from);
+    struct ovl_node *from = m->from.node, *to = m->to.node;
+    bool exchanges = m->flags & EXCHANGE;
+    int r = refresh(ctx, m);
     if (r == 0)
-        r = ovl_refresh(ctx, m->to);
+        r = check_objects(from, to, m->flags);
     if (r == 0)
-        r = check_objects(m->from, m->to, m->flags);
-    if (r == 0)
-        r = check_directories(ctx, m->from, m->to, m->flags);
+        r = check_directories(ctx, from, to, m->flags);
     if (r < 0)
         return r;
-    if (m->from->top != 0 || !ovl_stack_has(&m->to->in, 0) || (m->flags & EXCHANGE && m->to->top != 0))
-        return -ESTALE;
-    if (is_same(m->from, m->to))
+    if (is_same(from, to))
         return 0;
-    r = ovl_upper_path(ctx, m->to, m->place);
+    r = place_copies(ctx, &m->from);
+    if (r == 0 && exchanges)
+        r = place_copies(ctx, &m->to);
     if (r < 0)
         return r;
-    bool moves_dir = is_dir(m->from) || (m->flags & EXCHANGE && is_dir(m->to));
-    r = m->flags & EXCHANGE ? exchange(ctx, m) : replace(ctx, m);
-    if (r == 0 && moves_dir)
-        ovl_shared_renamed(ovl_shared(m->from->ovl));
-    return r;
+    if (from->top != 0 || !ovl_stack_has(&to->in, 0) || (exchanges && to->top != 0))
+        return -ESTALE;
+    r = ovl_upper_path(ctx, to, m->place);
+    if (r == 0)
+        r = exchanges ? exchange(ctx, m) : replace(ctx, m);
+    if (r < 0)
+        return r;
+    if (is_dir(from) || (exchanges && is_dir(to)))
+        ovl_shared_renamed(ovl_shared(from->ovl));
+    sweep(ctx, &m->from, &m->to);
+    if (exchanges)
+        sweep(ctx, &m->to, &m->from);
+    return 0;
+}
+
+static int copy_up_end(struct ovl_ctx *ctx, struct end *end)
+{
+    if (!is_dir(end->node))
+        return ovl_copy_up(ctx, end->node, OVL_COPY_ALL);
+    int r = ovl_copy_up_parents(ctx, end->node);
+    return r < 0 ? r : copy_aside(ctx, end);
+}
+
+static int ask_lower(struct ovl_ctx *ctx, struct end *end)
+{
+    int r = ovl_lower_has(ctx, end->node);
+    end->lower = r > 0;
+    return r < 0 ? r : 0;
 }
 
 static int prepare(struct ovl_ctx *ctx, struct move *m)
 {
-    int r = ovl_may_change_parent(ctx, m->from);
+    int r = ovl_may_change_parent(ctx, m->from.node);
     if (r == 0)
-        r = ovl_may_change_parent(ctx, m->to);
-    if (r == 0 && !is_dir(m->from))
-        r = ovl_copy_up(ctx, m->from, OVL_COPY_ALL);
-    if (r == 0 && m->flags & EXCHANGE && !is_dir(m->to))
-        r = ovl_copy_up(ctx, m->to, OVL_COPY_ALL);
+        r = ovl_may_change_parent(ctx, m->to.node);
     if (r == 0)
-        r = ovl_copy_up_parents(ctx, m->to);
-    if (r < 0)
-        return r;
-    int from_lower = ovl_lower_has(ctx, m->from);
-    int to_lower = ovl_lower_has(ctx, m->to);
-    m->from_lower = from_lower > 0;
-    m->to_lower = to_lower > 0;
-    return from_lower < 0 ? from_lower : to_lower < 0 ? to_lower : 0;
+        r = copy_up_end(ctx, &m->from);
+    if (r == 0 && m->flags & EXCHANGE)
+        r = copy_up_end(ctx, &m->to);
+    if (r == 0)
+        r = ovl_copy_up_parents(ctx, m->to.node);
+    if (r == 0)
+        r = ask_lower(ctx, &m->from);
+    return r < 0 ? r : ask_lower(ctx, &m->to);
 }
 
-static int move_once(struct ovl_ctx *ctx, struct move *m)
+static int move_prepared(struct ovl_ctx *ctx, struct move *m)
 {
-    int r = check_objects(m->from, m->to, m->flags);
-    if (r < 0 || is_same(m->from, m->to))
-        return r;
-    r = check_directories(ctx, m->from, m->to, m->flags);
-    if (r == 0)
-        r = prepare(ctx, m);
-    if (r < 0)
-        return r;
-    const char *a = ovl_parent_path(ctx, m->from);
-    const char *b = ovl_parent_path(ctx, m->to);
+    struct ovl_node *from = m->from.node, *to = m->to.node;
+    const char *a = ovl_parent_path(ctx, from);
+    const char *b = ovl_parent_path(ctx, to);
     m->place = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
     if (!a || !b || !m->place)
         return -ENOMEM;
     struct ovl_held held;
-    r = is_dir(m->from) || is_dir(m->to) ? ovl_lock_tree(m->from->ovl, &held)
-                                         : ovl_lock_dirs(m->from->ovl, a, b, &held);
+    int r = is_dir(from) || is_dir(to) ? ovl_lock_tree(from->ovl, &held) : ovl_lock_dirs(from->ovl, a, b, &held);
     if (r == 0) {
         r = move_locked(ctx, m);
         ovl_unlock(&held);
     }
+    return r;
+}
+
+static int move_once(struct ovl_ctx *ctx, struct move *m)
+{
+    struct ovl_node *from = m->from.node, *to = m->to.node;
+    int r = check_objects(from, to, m->flags);
+    if (r < 0 || is_same(from, to))
+        return r;
+    r = check_directories(ctx, from, to, m->flags);
+    if (r < 0)
+        return r;
+    r = prepare(ctx, m);
+    if (r == 0)
+        r = move_prepared(ctx, m);
+    discard_copies(ctx, &m->from);
+    discard_copies(ctx, &m->to);
     return r;
 }
 
@@ -277,13 +372,11 @@ int ovl_rename(struct ovl_ctx *ctx, struct ovl_node *from, struct ovl_node *to, 
     int r = check_names(ctx, from, to, flags);
     if (r != 0)
         return r < 0 ? r : 0;
-    struct move m = {.from = from, .to = to, .flags = flags};
     size_t mark = ctx->used;
     r = -ESTALE;
     for (int i = 0; r == -ESTALE && i < TRIES; i++) {
-        r = i ? ovl_refresh(ctx, from) : 0;
-        if (r == 0 && i)
-            r = ovl_refresh(ctx, to);
+        struct move m = {.from = {.node = from}, .to = {.node = to}, .flags = flags};
+        r = i ? refresh(ctx, &m) : 0;
         if (r == 0)
             r = move_once(ctx, &m);
         ovl_ctx_reset(ctx, mark);

@@ -149,6 +149,9 @@ int ovl_whiteout_at_name(struct ovl_ctx *ctx, const struct ovl_node *node);
 /* Mark the upper directory `real` as opaque, or take away every mark in it. */
 int ovl_opaque_set(struct ovl_ctx *ctx, const struct ovl *o, const char *real);
 int ovl_markers_clear(struct ovl_ctx *ctx, const char *real);
+/* Remove the marks from an upper directory below which no lower layer takes part any more: they hide nothing. What is
+ * visible stays, and so do the times. */
+int ovl_markers_sweep(struct ovl_ctx *ctx, const char *real, bool keep_opaque);
 
 /* ---- lookup.c ---------------------------------------------------------------------------------- */
 /* Look up the last component of node->path, whose parent directory node->in is: fills exists,
@@ -205,8 +208,21 @@ void ovl_shared_renamed(struct ovl_shared *shared);
 int ovl_work_name(const struct ovl *o, char *out);
 /* The number of this process's pid name space. */
 uint64_t ovl_pid_space(void);
-/* Remove what lies at a path in the work directory, a tree too. Best effort. */
-void ovl_work_discard(struct ovl_ctx *ctx, const char *top);
+/* Remove what lies at a path in the work directory, a tree too, and forget its identity. Best effort. */
+void ovl_work_discard(struct ovl_ctx *ctx, struct ovl *o, const char *top);
+
+/* ---- widen.c ------------------------------------------------------------------------------------- */
+struct ovl_widened {
+    mode_t mode;      /* what the directory had */
+    const char *note; /* NULL: nothing was changed */
+};
+/* Let the owner of a directory read, write and search it; nothing is done to one that allows that, or to no directory.
+ * `later`: its path if we are killed before ovl_narrow(). */
+int ovl_widen(struct ovl_ctx *ctx, const struct ovl *o, const char *dir, const char *later,
+              struct ovl_widened *widened);
+void ovl_narrow(const char *dir, const struct ovl_widened *widened);
+/* Put back the mode that a killed process has noted. */
+void ovl_narrow_left_over(struct ovl_ctx *ctx, const char *note);
 
 /* ---- identity.c ------------------------------------------------------------------------------- */
 /* Record that upper object `copy` (as fstat answers) has the identity of `origin`. */
@@ -224,6 +240,12 @@ int ovl_copy_xattrs(struct ovl_ctx *ctx, const char *from, const char *to, bool 
 /* ---- copy_up.c --------------------------------------------------------------------------------- */
 /* Make the node's parent directory exist in the upper, with its own metadata and times kept. */
 int ovl_copy_up_parents(struct ovl_ctx *ctx, struct ovl_node *node);
+/* Make the copy of a lower object at `aside` in the work directory, whole, a directory without what is in it. */
+int ovl_copy_make(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside, enum ovl_copy how);
+/* Give a directory that was made so, and filled since, the mode and times of its origin again. */
+int ovl_copy_finish_dir(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside);
+/* With the tree locked: move a copy into the upper, unless the upper has the object already. */
+int ovl_copy_move_in(struct ovl_ctx *ctx, struct ovl_node *node, const char *aside);
 /* Copy up a lower file for open(2) with O_TRUNC, without data.  The copy is opened before it takes the file's place: a
  * file is not emptied by an open that fails.  A descriptor, or -ESTALE (look again). */
 int ovl_copy_up_emptied(struct ovl_ctx *ctx, struct ovl_node *node, int flags);
@@ -236,6 +258,26 @@ struct ovl_times {
 };
 void ovl_times_save(struct ovl_ctx *ctx, const struct ovl_node *node, struct ovl_times *times);
 void ovl_times_restore(struct ovl_ctx *ctx, const struct ovl_node *node, const struct ovl_times *times);
+
+/* ---- tree_walk.c ------------------------------------------------------------------------------- */
+/* What is done with each object below a merged directory. */
+#define OVL_VISIT_BELOW 1
+struct ovl_visitor {
+    /* 0, OVL_VISIT_BELOW to visit what is in the directory next, or an error, which ends the walk. */
+    int (*enter)(struct ovl_ctx *ctx, struct ovl_node *node, void *arg);
+    /* NULL, or: after everything in it has been visited. */
+    int (*leave)(struct ovl_ctx *ctx, struct ovl_node *node, void *arg);
+    void *arg;
+};
+int ovl_tree_walk(struct ovl_ctx *ctx, const struct ovl_node *top, const struct ovl_visitor *visitor);
+
+/* ---- copy_up_tree.c ------------------------------------------------------------------------------ */
+/* Copy what only lower layers have, the directory itself and everything below it, to a fresh path in the work
+ * directory: `aside` has OVL_REAL_MAX bytes, and is "" where there is nothing to discard.  No lock is held. */
+int ovl_copy_up_tree_aside(struct ovl_ctx *ctx, const struct ovl_node *dir, char *aside);
+/* With the tree locked: move the copies into the upper, which then has everything below the directory.  -ESTALE when
+ * there is something that was not copied.  What is left at `aside` is the caller's to discard. */
+int ovl_copy_up_tree_place(struct ovl_ctx *ctx, struct ovl_node *dir, const char *aside);
 
 /* ---- create.c ---------------------------------------------------------------------------------- */
 /* Make a regular file for open(2) with O_CREAT: a descriptor, -EEXIST, or -ESTALE (look again). */

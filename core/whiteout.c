@@ -177,7 +177,7 @@ static int make_at_name(struct ovl_ctx *ctx, const struct ovl_node *node, char *
         bool replaces_dir = ovl_sys_lstat(place, &st) == 0 && S_ISDIR(st.st_mode);
         r = ctx->ops->rename(aside, place, replaces_dir ? 2u /* RENAME_EXCHANGE */ : 0);
     }
-    ovl_work_discard(ctx, aside);
+    ovl_work_discard(ctx, node->ovl, aside);
     return r;
 }
 
@@ -278,7 +278,9 @@ static int clear_name(struct ovl_ctx *ctx, const char *real, const char *name)
     return r;
 }
 
-int ovl_markers_clear(struct ovl_ctx *ctx, const char *real)
+/* Do something with every name of a directory but ".", ".." and the opaque mark. */
+static int for_each_name(struct ovl_ctx *ctx, const char *real,
+                         int (*each)(struct ovl_ctx *ctx, const char *real, const char *name))
 {
     enum { SIZE = 4096 };
     size_t mark = ctx->used;
@@ -292,7 +294,7 @@ int ovl_markers_clear(struct ovl_ctx *ctx, const char *real)
         for (ssize_t at = 0; at < n && r == 0;) {
             const struct ovl_dirent *d = (const struct ovl_dirent *)(void *)(buf + at);
             if (!ovl_streq(d->d_name, ".") && !ovl_streq(d->d_name, "..") && !ovl_streq(d->d_name, OVL_WH_OPAQUE))
-                r = clear_name(ctx, real, d->d_name);
+                r = each(ctx, real, d->d_name);
             at += d->d_reclen;
         }
     }
@@ -300,9 +302,46 @@ int ovl_markers_clear(struct ovl_ctx *ctx, const char *real)
         r = (int)n;
     if (fd >= 0)
         ovl_sys_close(fd);
+    ovl_ctx_reset(ctx, mark);
+    return r;
+}
+
+int ovl_markers_clear(struct ovl_ctx *ctx, const char *real)
+{
+    int r = for_each_name(ctx, real, clear_name);
     /* Last, so that at no moment more shows than before. */
     if (r == 0)
         r = clear_name(ctx, real, OVL_WH_OPAQUE);
-    ovl_ctx_reset(ctx, mark);
     return r == -ENOENT ? 0 : r;
+}
+
+static int sweep_name(struct ovl_ctx *ctx, const char *real, const char *name)
+{
+    int r = clear_name(ctx, real, name);
+    return r == -ENOTEMPTY || r == -ENOENT ? 0 : r;
+}
+
+static void remove_opaque_marks(struct ovl_ctx *ctx, const char *real)
+{
+    char full[64];
+    for (size_t i = 0; i < sizeof name_space / sizeof *name_space; i++) {
+        ssize_t n = ovl_append(full, sizeof full, 0, name_space[i]);
+        ovl_append(full, sizeof full, (size_t)n, XATTR_OPAQUE);
+        ovl_sys_lremovexattr(real, full);
+    }
+    clear_name(ctx, real, OVL_WH_OPAQUE);
+}
+
+int ovl_markers_sweep(struct ovl_ctx *ctx, const char *real, bool keep_opaque)
+{
+    struct stat st;
+    int r = ovl_sys_lstat(real, &st);
+    if (r == 0)
+        r = for_each_name(ctx, real, sweep_name);
+    if (r < 0)
+        return r;
+    if (!keep_opaque)
+        remove_opaque_marks(ctx, real);
+    const struct timespec times[2] = {st.st_atim, st.st_mtim};
+    return ovl_sys_utimensat(AT_FDCWD, real, times, AT_SYMLINK_NOFOLLOW);
 }

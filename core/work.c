@@ -76,7 +76,27 @@ static int first_entry(struct ovl_ctx *ctx, char *path, size_t length)
     return r;
 }
 
-void ovl_work_discard(struct ovl_ctx *ctx, const char *top)
+static int discard_file(struct ovl_ctx *ctx, struct ovl *o, const char *path)
+{
+    struct stat st;
+    bool known = ovl_sys_lstat(path, &st) == 0;
+    int r = ctx->ops->unlink(path);
+    if (r == 0 && known && st.st_nlink == 1)
+        ovl_identity_forget(o, &st);
+    return r;
+}
+
+static int discard_dir(struct ovl_ctx *ctx, struct ovl *o, const char *path)
+{
+    struct stat st;
+    bool known = ovl_sys_lstat(path, &st) == 0;
+    int r = ctx->ops->rmdir(path);
+    if (r == 0 && known)
+        ovl_identity_forget(o, &st);
+    return r;
+}
+
+void ovl_work_discard(struct ovl_ctx *ctx, struct ovl *o, const char *top)
 {
     size_t mark = ctx->used;
     char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
@@ -84,9 +104,9 @@ void ovl_work_discard(struct ovl_ctx *ctx, const char *top)
     size_t shortest = length < 0 ? 0 : (size_t)length;
     /* Down to a leaf, remove it, up again; every pass removes one object, so this ends. */
     while (length >= (ssize_t)shortest && length > 0) {
-        int r = ctx->ops->unlink(path);
+        int r = discard_file(ctx, o, path);
         if (r == -EISDIR || r == -EPERM) {
-            r = ctx->ops->rmdir(path);
+            r = discard_dir(ctx, o, path);
             if (r == -EACCES || r == -ENOTEMPTY || r == -EEXIST) {
                 ovl_sys_chmod(path, 0700);
                 r = first_entry(ctx, path, (size_t)length);
@@ -117,7 +137,7 @@ static bool is_left_over(const char *name, uint64_t pid_space)
     return *p == '-' && tid > 0 && tid <= INT32_MAX && ovl_sys_kill((pid_t)tid, 0) == -ESRCH;
 }
 
-static void clean(struct ovl_ctx *ctx, const struct ovl *o)
+static void clean(struct ovl_ctx *ctx, struct ovl *o)
 {
     enum { SIZE = 8192 };
     size_t mark = ctx->used;
@@ -137,8 +157,10 @@ static void clean(struct ovl_ctx *ctx, const struct ovl *o)
             if (!is_left_over(d->d_name, space))
                 continue;
             memcpy(path, dir, (size_t)length);
-            if (ovl_append(path, OVL_REAL_MAX, (size_t)length, d->d_name) >= 0)
-                ovl_work_discard(ctx, path);
+            if (ovl_append(path, OVL_REAL_MAX, (size_t)length, d->d_name) < 0)
+                continue;
+            ovl_narrow_left_over(ctx, path);
+            ovl_work_discard(ctx, o, path);
         }
     }
     if (fd >= 0)

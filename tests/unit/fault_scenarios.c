@@ -39,14 +39,21 @@ static int append_lower(struct fixture *f)
     return op_write(f, "/d/e/file", O_WRONLY | O_APPEND, 0, " and more");
 }
 
+/* open(2) alone: what is written after it is a step of the program's own. */
+static int open_and_close(struct fixture *f, const char *path, int flags, mode_t mode)
+{
+    int fd = op_open(f, path, flags, mode);
+    return fd < 0 ? fd : ovl_sys_close(fd);
+}
+
 static int truncate_lower(struct fixture *f)
 {
-    return op_write(f, "/d/e/file", O_WRONLY | O_TRUNC, 0, "new");
+    return open_and_close(f, "/d/e/file", O_WRONLY | O_TRUNC, 0);
 }
 
 static int create_in_lower(struct fixture *f)
 {
-    return op_write(f, "/d/e/new", O_WRONLY | O_CREAT | O_EXCL, 0644, "new");
+    return open_and_close(f, "/d/e/new", O_WRONLY | O_CREAT | O_EXCL, 0644);
 }
 
 static void remove_some(struct fixture *f)
@@ -65,7 +72,7 @@ static void remove_directory(struct fixture *f)
 
 static int create_over_whiteout(struct fixture *f)
 {
-    return op_write(f, "/d/other", O_WRONLY | O_CREAT, 0600, "again");
+    return open_and_close(f, "/d/other", O_WRONLY | O_CREAT, 0600);
 }
 
 static int mkdir_new(struct fixture *f)
@@ -85,7 +92,7 @@ static int mkdir_over_long(struct fixture *f)
 
 static int create_over_long(struct fixture *f)
 {
-    return op_write(f, "/" LONG_NAME, O_WRONLY | O_CREAT, 0644, "again");
+    return open_and_close(f, "/" LONG_NAME, O_WRONLY | O_CREAT, 0644);
 }
 
 static int symlink_over_whiteout(struct fixture *f)
@@ -214,6 +221,42 @@ static int rename_directory_over_blank(struct fixture *f)
     return op_rename(f, "/u", "/blank", 0);
 }
 
+/* The merged directory /d has names in every layer, removed ones, and a directory that is opaque. */
+static void change_below(struct fixture *f)
+{
+    assert_int_equal(op_unlink(f, "/d/other"), 0);
+    assert_int_equal(op_unlink(f, "/full/a"), 0);
+    assert_int_equal(op_unlink(f, "/full/b"), 0);
+    assert_int_equal(op_rmdir(f, "/full"), 0);
+    assert_int_equal(op_mkdir(f, "/full", 0755), 0);
+    assert_int_equal(op_write(f, "/full/new", O_WRONLY | O_CREAT, 0644, "new"), 0);
+}
+
+static int rename_merged_directory(struct fixture *f)
+{
+    return op_rename(f, "/d", "/u/moved", 0);
+}
+
+static int rename_merged_directory_over_lower(struct fixture *f)
+{
+    return op_rename(f, "/d", "/empty", 0);
+}
+
+static int rename_lower_directory(struct fixture *f)
+{
+    return op_rename(f, "/d/e", "/locked/e", 0);
+}
+
+static int rename_lower_directory_over_removed(struct fixture *f)
+{
+    return op_rename(f, "/d/e", "/full", 0);
+}
+
+static int exchange_merged_directories(struct fixture *f)
+{
+    return op_rename(f, "/d", "/full", EXCHANGE);
+}
+
 static int exchange_files(struct fixture *f)
 {
     return op_rename(f, "/d/e/file", "/d/other", EXCHANGE);
@@ -284,6 +327,13 @@ const struct scenario fault_scenarios[] = {
     {"rename_directory_over_made_again", make_again, rename_directory_over_name},
     {"rename_directory_over_empty", NULL, rename_directory_over_empty},
     {"rename_directory_over_blank", NULL, rename_directory_over_blank},
+    {"rename_merged_directory", NULL, rename_merged_directory},
+    {"rename_merged_directory_changed", change_below, rename_merged_directory},
+    {"rename_merged_directory_over_lower", change_below, rename_merged_directory_over_lower},
+    {"rename_lower_directory", NULL, rename_lower_directory},
+    {"rename_lower_directory_over_removed", remove_directory, rename_lower_directory_over_removed},
+    {"exchange_merged_directories", NULL, exchange_merged_directories},
+    {"exchange_merged_directories_changed", change_below, exchange_merged_directories},
     {"exchange_files", NULL, exchange_files},
     {"exchange_directory", NULL, exchange_directory},
     {"copy_up_file", NULL, copy_up_file},

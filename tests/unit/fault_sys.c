@@ -66,9 +66,11 @@ static bool can_fail(long nr)
 
 long __wrap_ovl_sys_raw(long nr, long a, long b, long c, long d, long e, long f)
 {
-    if (!fault.on || !can_fail(nr) || ++fault.calls != fault.fail_at)
+    if (!fault.on || (!can_fail(nr) && fault.error != FAULT_KILL) || ++fault.calls != fault.fail_at)
         return __real_ovl_sys_raw(nr, a, b, c, d, e, f);
     fault.hit = nr;
+    if (fault.error == FAULT_KILL)
+        __real_ovl_sys_raw(SYS_kill, __real_ovl_sys_raw(SYS_getpid, 0, 0, 0, 0, 0, 0), SIGKILL, 0, 0, 0, 0);
     if (nr == SYS_close)
         __real_ovl_sys_raw(nr, a, b, c, d, e, f);
     return -fault.error;

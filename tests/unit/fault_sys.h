@@ -7,6 +7,9 @@
 
 #include <stdbool.h>
 
+/* In place of an error: the process is killed instead of making the call. */
+#define FAULT_KILL 0
+
 /* From now on, in this thread, make system call number n (from 1) answer -error. n 0: count only. */
 void fault_arm(unsigned n, int error);
 /* Back to the true floor: the number of calls since fault_arm() that could have failed. */

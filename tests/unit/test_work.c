@@ -68,9 +68,9 @@ static void the_living_keep_theirs(void **state)
     make_file(f, "upper.work/work/not-of-our-making", 0644, "");
     ovl_space_clean(&f->ctx);
     assert_int_equal(leftovers(f), 2);
-    ovl_work_discard(&f->ctx, path);
+    ovl_work_discard(&f->ctx, f->ovl, path);
     assert_int_equal(leftovers(f), 1);
-    ovl_work_discard(&f->ctx, path); /* not there: nothing happens */
+    ovl_work_discard(&f->ctx, f->ovl, path); /* not there: nothing happens */
     assert_int_equal(leftovers(f), 1);
 }
 
