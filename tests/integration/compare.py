@@ -29,9 +29,10 @@ def compare(world, lower, script, upper=EMPTY, outside=None, without=(), tree=Tr
         answers[name] = flatten(script, first, tree) + [(("new-process",) + w, a) for s in second
                                                        for w, a in tree_entries(s[-1])]
     problems = check(answers)
-    if "ovl" in sides and "kernel" in sides and tree and upper is not None:
+    if "ovl" in sides and "kernel" in world.sides and tree and upper is not None:
+        kernel = sides.get("kernel") or world.make(lower, upper, outside, ["kernel"], **how)["kernel"]
         seen = tree_entries(sides["ovl"].opsh(TREE)[0][-1])
-        truth = tree_entries(sides["kernel"].view_of(sides["ovl"].upper)[-1])
+        truth = tree_entries(kernel.view_of(sides["ovl"].upper)[-1])
         problems += unequal("kernel's view of the upper", dict(truth), "libovl", dict(seen))
     if problems:
         pytest.fail("\n".join(problems), pytrace=False)

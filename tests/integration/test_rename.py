@@ -87,19 +87,6 @@ def test_errors(compare):
     """, upper={"u": "u"})
 
 
-def test_lower_directory_gives_exdev(compare):
-    """C-3.6: until it is built, what overlayfs answers without redirect_dir, with nothing changed."""
-    compare([LOW], """
-        rename @/d @/x
-        rename @/deep/d @/x
-        rename @/e @/x
-        rename @/d @/e
-        stat @/d/x
-        stat @/x
-        rename @/full @/full2
-    """, without={"bare": "directory-rename"}, upper={"d/up": "1"})
-
-
 def test_noreplace(compare):
     compare([LOW], """
         rename @/a @/b RENAME_NOREPLACE
