@@ -103,6 +103,11 @@ void *ovl_ctx_alloc(struct ovl_ctx *ctx, size_t n)
     return ctx->memory + at;
 }
 
+bool ovl_ctx_holds(const void *p)
+{
+    return (uintptr_t)p - (uintptr_t)pool < sizeof pool;
+}
+
 uint32_t ovl_ctx_held(void)
 {
     return held;

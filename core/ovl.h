@@ -165,6 +165,9 @@ static inline void ovl_ctx_reset(struct ovl_ctx *ctx, size_t mark)
     ctx->used = mark;
 }
 
+/* Whether p points into the memory of some call: a path there is a layer's or was settled already. */
+bool ovl_ctx_holds(const void *p);
+
 /* Memory slots that a vfork child took and could not give back because it called exec:
  * read before vfork, handed back in the parent after it. */
 uint32_t ovl_ctx_held(void);

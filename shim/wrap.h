@@ -33,6 +33,13 @@ int wrap_openat(int dirfd, const char *path, int flags, ...);
 int wrap_creat(const char *path, mode_t mode);
 
 /* ---- wrap_meta.c ---- */
+/* The next library's functions that a stat ends in. */
+struct shim_stat_way {
+    int (*fstat)(int fd, struct stat *st);
+    int (*fstatat)(int dirfd, const char *path, struct stat *st, int flags);
+};
+int shim_fstat(const struct shim_stat_way *way, int fd, struct stat *st);
+int shim_fstatat(const struct shim_stat_way *way, int dirfd, const char *path, struct stat *st, int flags);
 int wrap_stat(const char *path, struct stat *st);
 int wrap_lstat(const char *path, struct stat *st);
 int wrap_fstat(int fd, struct stat *st);
@@ -61,6 +68,8 @@ ssize_t wrap_readlinkat(int dirfd, const char *path, char *buf, size_t size);
 int wrap_mkdir(const char *path, mode_t mode);
 int wrap_mkdirat(int dirfd, const char *path, mode_t mode);
 int wrap_mknod(const char *path, mode_t mode, dev_t dev);
+/* The same, ending in `next`. */
+int shim_mknodat(int (*next)(int, const char *, mode_t, dev_t), int dirfd, const char *path, mode_t mode, dev_t dev);
 int wrap_mknodat(int dirfd, const char *path, mode_t mode, dev_t dev);
 int wrap_rmdir(const char *path);
 int wrap_unlink(const char *path);

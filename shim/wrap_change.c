@@ -33,18 +33,23 @@ int wrap_mkdir(const char *path, mode_t mode)
     return wrap_mkdirat(AT_FDCWD, path, mode);
 }
 
-int wrap_mknodat(int dirfd, const char *path, mode_t mode, dev_t dev)
+int shim_mknodat(int (*next)(int, const char *, mode_t, dev_t), int dirfd, const char *path, mode_t mode, dev_t dev)
 {
     struct shim_call call;
-    if (!shim_enter(&call))
-        return REAL(mknodat)(dirfd, path, mode, dev);
+    if (!shim_begin(&call, "mknodat"))
+        return next(dirfd, path, mode, dev);
     struct ovl_node *node;
     int r = shim_find(&call, &dirfd, &path, OVL_CHANGE | OVL_NAME, &node);
     if (r == SHIM_INSIDE)
         r = ovl_mknod(&call.ctx, node, mode, dev);
     else if (r == SHIM_OUTSIDE)
-        r = (int)shim_result(REAL(mknodat)(dirfd, path, mode, dev));
+        r = (int)shim_result(next(dirfd, path, mode, dev));
     return (int)shim_leave(&call, r);
+}
+
+int wrap_mknodat(int dirfd, const char *path, mode_t mode, dev_t dev)
+{
+    return shim_mknodat(REAL(mknodat), dirfd, path, mode, dev);
 }
 
 int wrap_mknod(const char *path, mode_t mode, dev_t dev)

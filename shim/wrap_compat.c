@@ -15,17 +15,34 @@
 /* libc's end of a program that writes beyond a buffer. */
 extern void __chk_fail(void) __attribute__((noreturn));
 
-/* ---- stat with a version ------------------------------------------------------------------------- */
+/* ---- stat and mknod with a version --------------------------------------------------------------- */
+
+/* They end in the next library's function of the same name, not in that of the plain form: fakeroot's stat
+ * calls __xstat, which is found here first, and would come back for ever. */
 
 /* The versions of struct stat that glibc takes are all the kernel's on 64-bit machines. */
-static bool is_stat_version(int version)
-{
 #if defined __x86_64__
-    return version == 0 || version == 1;
+enum { STAT_VERSION = 1 };
 #else
-    return version == 0;
+enum { STAT_VERSION = 0 };
 #endif
+
+static int next_fxstat(int fd, struct stat *st)
+{
+    return REAL(__fxstat)(STAT_VERSION, fd, st);
 }
+
+static int next_fxstatat(int dirfd, const char *path, struct stat *st, int flags)
+{
+    return REAL(__fxstatat)(STAT_VERSION, dirfd, path, st, flags);
+}
+
+static int next_xmknodat(int dirfd, const char *path, mode_t mode, dev_t dev)
+{
+    return REAL(__xmknodat)(0, dirfd, path, mode, &dev);
+}
+
+static const struct shim_stat_way way = {next_fxstat, next_fxstatat};
 
 static int wrong_version(void)
 {
@@ -33,34 +50,40 @@ static int wrong_version(void)
     return -1;
 }
 
+int wrap___fxstatat(int version, int dirfd, const char *path, struct stat *st, int flags)
+{
+    if (version < 0 || version > STAT_VERSION)
+        return wrong_version();
+    /* A path that a wrapper has found already is on its way down. */
+    return ovl_ctx_holds(path) ? next_fxstatat(dirfd, path, st, flags) : shim_fstatat(&way, dirfd, path, st, flags);
+}
+
 int wrap___xstat(int version, const char *path, struct stat *st)
 {
-    return is_stat_version(version) ? wrap_stat(path, st) : wrong_version();
+    return wrap___fxstatat(version, AT_FDCWD, path, st, 0);
 }
 
 int wrap___lxstat(int version, const char *path, struct stat *st)
 {
-    return is_stat_version(version) ? wrap_lstat(path, st) : wrong_version();
+    return wrap___fxstatat(version, AT_FDCWD, path, st, AT_SYMLINK_NOFOLLOW);
 }
 
 int wrap___fxstat(int version, int fd, struct stat *st)
 {
-    return is_stat_version(version) ? wrap_fstat(fd, st) : wrong_version();
-}
-
-int wrap___fxstatat(int version, int dirfd, const char *path, struct stat *st, int flags)
-{
-    return is_stat_version(version) ? wrap_fstatat(dirfd, path, st, flags) : wrong_version();
-}
-
-int wrap___xmknod(int version, const char *path, mode_t mode, dev_t *dev)
-{
-    return version == 0 ? wrap_mknod(path, mode, *dev) : wrong_version();
+    return version < 0 || version > STAT_VERSION ? wrong_version() : shim_fstat(&way, fd, st);
 }
 
 int wrap___xmknodat(int version, int dirfd, const char *path, mode_t mode, dev_t *dev)
 {
-    return version == 0 ? wrap_mknodat(dirfd, path, mode, *dev) : wrong_version();
+    if (version != 0 && version != 1) /* glibc's own, and fakeroot's */
+        return wrong_version();
+    return ovl_ctx_holds(path) ? next_xmknodat(dirfd, path, mode, *dev)
+                               : shim_mknodat(next_xmknodat, dirfd, path, mode, *dev);
+}
+
+int wrap___xmknod(int version, const char *path, mode_t mode, dev_t *dev)
+{
+    return wrap___xmknodat(version, AT_FDCWD, path, mode, dev);
 }
 
 /* ---- with the size of the buffer -------------------------------------------------------------------- */

@@ -93,32 +93,44 @@ static const struct ovl_node *show_merged_fd(struct shim_call *call, int fd, str
     return NULL;
 }
 
-int wrap_fstat(int fd, struct stat *st)
+int shim_fstat(const struct shim_stat_way *way, int fd, struct stat *st)
 {
     struct shim_call call;
-    if (!shim_enter(&call))
-        return REAL(fstat)(fd, st);
-    int r = (int)shim_result(REAL(fstat)(fd, st));
+    if (!shim_begin(&call, "fstat"))
+        return way->fstat(fd, st);
+    int r = (int)shim_result(way->fstat(fd, st));
     if (r == 0 && call.ctx.size)
         show_merged_fd(&call, fd, st);
     return (int)shim_leave(&call, r);
 }
 
-int wrap_fstatat(int dirfd, const char *path, struct stat *st, int flags)
+int shim_fstatat(const struct shim_stat_way *way, int dirfd, const char *path, struct stat *st, int flags)
 {
     if (is_descriptor(dirfd, path, flags))
-        return wrap_fstat(dirfd, st);
+        return shim_fstat(way, dirfd, st);
     path = name_cwd(path, flags);
     struct shim_call call;
-    if (!shim_enter(&call))
-        return REAL(fstatat)(dirfd, path, st, flags);
+    if (!shim_begin(&call, "fstatat"))
+        return way->fstatat(dirfd, path, st, flags);
     struct ovl_node *node;
     int r = shim_find(&call, &dirfd, &path, follow_unless(flags & AT_SYMLINK_NOFOLLOW), &node);
     if (r == SHIM_INSIDE)
         r = flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH) ? -EINVAL : ovl_stat(&call.ctx, node, st);
     else if (r == SHIM_OUTSIDE)
-        r = (int)shim_result(REAL(fstatat)(dirfd, path, st, flags));
+        r = (int)shim_result(way->fstatat(dirfd, path, st, flags));
     return (int)shim_leave(&call, r);
+}
+
+int wrap_fstat(int fd, struct stat *st)
+{
+    const struct shim_stat_way way = {REAL(fstat), REAL(fstatat)};
+    return shim_fstat(&way, fd, st);
+}
+
+int wrap_fstatat(int dirfd, const char *path, struct stat *st, int flags)
+{
+    const struct shim_stat_way way = {REAL(fstat), REAL(fstatat)};
+    return shim_fstatat(&way, dirfd, path, st, flags);
 }
 
 int wrap_stat(const char *path, struct stat *st)

@@ -47,6 +47,19 @@ static void calls_within_calls_have_their_own(void **state)
     assert_int_equal(ovl_ctx_held(), held);
 }
 
+static void memory_of_a_call_is_known(void **state)
+{
+    struct ovl_ctx ctx;
+    assert_int_equal(ovl_ctx_begin(&ctx, NULL, NULL), 0);
+    char *p = ovl_ctx_alloc(&ctx, 100);
+    assert_true(ovl_ctx_holds(p));
+    assert_true(ovl_ctx_holds(p + 99));
+    assert_false(ovl_ctx_holds(&ctx));
+    assert_false(ovl_ctx_holds(NULL));
+    assert_false(ovl_ctx_holds(state));
+    ovl_ctx_end(&ctx);
+}
+
 static void lost_slots_come_back(void **state)
 {
     (void)state;
@@ -96,9 +109,8 @@ static void threads_share_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(memory_is_aligned_and_bounded),
-        cmocka_unit_test(calls_within_calls_have_their_own),
-        cmocka_unit_test(lost_slots_come_back),
+        cmocka_unit_test(memory_is_aligned_and_bounded), cmocka_unit_test(calls_within_calls_have_their_own),
+        cmocka_unit_test(memory_of_a_call_is_known),     cmocka_unit_test(lost_slots_come_back),
         cmocka_unit_test(threads_share_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
