@@ -14,12 +14,16 @@
 
 #define SLOTS 32
 #define SLOT_SIZE ((size_t)128 * 1024)
+#define MAPPED 256 /* mappings that are known as memory of a call */
 
 static char pool[SLOTS][SLOT_SIZE] __attribute__((aligned(64)));
 /* Which slots are in use. The copy in a page that fork empties is preferred: in the child the slots of
  * the parent's other threads are free. */
 static uint32_t busy_static;
 static uint32_t *busy_page;
+/* The mappings that replace slots. One that is never given back stays mapped, so that its entry is never wrong. */
+static char *mapped[MAPPED];
+static uint32_t mapped_count; /* at least as many as there are entries */
 static __thread uint32_t held __attribute__((tls_model("initial-exec")));
 
 static uint32_t *busy_word(void)
@@ -65,6 +69,31 @@ static void give_slots(uint32_t slots)
     __atomic_fetch_and(busy_word(), ~slots, __ATOMIC_RELEASE);
 }
 
+static char *map_memory(void)
+{
+    char *memory = ovl_sys_mmap(SLOT_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    __atomic_fetch_add(&mapped_count, 1, __ATOMIC_ACQ_REL);
+    for (int i = 0; memory && i < MAPPED; i++) {
+        char *none = NULL;
+        if (__atomic_compare_exchange_n(&mapped[i], &none, memory, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+            return memory;
+    }
+    __atomic_fetch_sub(&mapped_count, 1, __ATOMIC_ACQ_REL);
+    return memory;
+}
+
+static void unmap_memory(char *memory)
+{
+    for (int i = 0; i < MAPPED; i++) {
+        char *it = memory;
+        if (__atomic_compare_exchange_n(&mapped[i], &it, NULL, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+            __atomic_fetch_sub(&mapped_count, 1, __ATOMIC_ACQ_REL);
+            break;
+        }
+    }
+    ovl_sys_munmap(memory, SLOT_SIZE);
+}
+
 int ovl_ctx_begin(struct ovl_ctx *ctx, struct ovl_space *space, const struct ovl_ops *ops)
 {
     ctx->space = space;
@@ -73,8 +102,7 @@ int ovl_ctx_begin(struct ovl_ctx *ctx, struct ovl_space *space, const struct ovl
     ctx->size = SLOT_SIZE;
     ctx->fds = 0;
     ctx->slot = take_slot();
-    ctx->memory = ctx->slot >= 0 ? pool[ctx->slot]
-                                 : ovl_sys_mmap(SLOT_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    ctx->memory = ctx->slot >= 0 ? pool[ctx->slot] : map_memory();
     return ctx->memory ? 0 : -ENOMEM;
 }
 
@@ -84,7 +112,7 @@ void ovl_ctx_end(struct ovl_ctx *ctx)
     if (ctx->slot >= 0)
         give_slots(1u << ctx->slot);
     else if (ctx->memory)
-        ovl_sys_munmap(ctx->memory, ctx->size);
+        unmap_memory(ctx->memory);
     ctx->memory = NULL;
 }
 
@@ -105,7 +133,14 @@ void *ovl_ctx_alloc(struct ovl_ctx *ctx, size_t n)
 
 bool ovl_ctx_holds(const void *p)
 {
-    return (uintptr_t)p - (uintptr_t)pool < sizeof pool;
+    if ((uintptr_t)p - (uintptr_t)pool < sizeof pool)
+        return true;
+    for (int i = 0; __atomic_load_n(&mapped_count, __ATOMIC_ACQUIRE) > 0 && i < MAPPED; i++) {
+        const char *memory = __atomic_load_n(&mapped[i], __ATOMIC_ACQUIRE);
+        if (memory && (uintptr_t)p - (uintptr_t)memory < SLOT_SIZE)
+            return true;
+    }
+    return false;
 }
 
 uint32_t ovl_ctx_held(void)

@@ -165,7 +165,8 @@ static inline void ovl_ctx_reset(struct ovl_ctx *ctx, size_t mark)
     ctx->used = mark;
 }
 
-/* Whether p points into the memory of some call: a path there is a layer's or was settled already. */
+/* Whether p points into the memory of some call: a path there is a layer's or was settled already.  Errs only towards
+ * no, and only with hundreds of calls at a time. */
 bool ovl_ctx_holds(const void *p);
 
 /* Memory slots that a vfork child took and could not give back because it called exec:

@@ -38,13 +38,16 @@ static void calls_within_calls_have_their_own(void **state)
     for (int i = 0; i < DEEP; i++) {
         assert_int_equal(ovl_ctx_begin(&ctx[i], NULL, NULL), 0);
         memset(ovl_ctx_alloc(&ctx[i], 5000), i, 5000);
+        assert_true(ovl_ctx_holds(ctx[i].memory + 4999));
     }
+    const char *mapping = ctx[DEEP - 1].memory;
     for (int i = 0; i < DEEP; i++)
         for (int k = 0; k < 5000; k += 499)
             assert_int_equal(ctx[i].memory[k], i);
     for (int i = DEEP - 1; i >= 0; i--)
         ovl_ctx_end(&ctx[i]);
     assert_int_equal(ovl_ctx_held(), held);
+    assert_false(ovl_ctx_holds(mapping));
 }
 
 static void memory_of_a_call_is_known(void **state)
