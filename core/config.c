@@ -28,6 +28,7 @@ static const struct key keys[OVL_KEYS] = {
     [OVL_KEY_STATIC] = {"static", {"allow", "warn", "deny"}, "'deny', 'warn' or 'allow'", KIND_WORD, OVL_STATIC_DENY},
     [OVL_KEY_STATIC_ALLOW] = {.name = "static-allow", .kind = KIND_PATHS},
     [OVL_KEY_VOLATILE] = {"volatile", {"off", "on"}, "'off' or 'on'", KIND_WORD, 0},
+    [OVL_KEY_PATCH] = {"patch", {"auto", "off", "require"}, "'auto', 'off' or 'require'", KIND_WORD, OVL_PATCH_AUTO},
 };
 
 /* Bytes of the text that is being parsed. */
@@ -267,7 +268,7 @@ static int find_key(struct parser *p, struct span name, enum ovl_key *key)
         }
     return ovl_message_set(p->config->why, p->config->where, p->line, "unknown key '", shown(p, name),
                            "'; the keys are mount, lowerdir, upperdir, workdir, exclude, whiteout, readdir, static, "
-                           "static-allow and volatile",
+                           "static-allow, volatile and patch",
                            NULL);
 }
 

@@ -65,6 +65,7 @@ enum ovl_key {
     OVL_KEY_STATIC,
     OVL_KEY_STATIC_ALLOW,
     OVL_KEY_VOLATILE,
+    OVL_KEY_PATCH,
     OVL_KEYS
 };
 

@@ -85,6 +85,11 @@ enum ovl_static ovl_space_static(const struct ovl_space *space);
 /* Whether the merged path of a program is in some overlay's static-allow list. */
 bool ovl_space_static_allows(const struct ovl_space *space, const char *program);
 
+/* What to do about libc's own look-ups inside (shim/patch.c), which no wrapper sees: let them see this overlay
+ * where that is needed and can be done, never, or else refuse to run. */
+enum ovl_patch { OVL_PATCH_AUTO, OVL_PATCH_OFF, OVL_PATCH_REQUIRE };
+enum ovl_patch ovl_patch_of(const struct ovl *o);
+
 /* An overlay's name ("" if it has none), its mount ("/" for the root), its number of layers, the
  * path of layer i (0 is the highest: the upper if there is one; "/" for the root), its work
  * directory (NULL if it has none). */

@@ -100,6 +100,11 @@ const char *ovl_work(const struct ovl *o)
     return o->work ? outer(o->work) : NULL;
 }
 
+enum ovl_patch ovl_patch_of(const struct ovl *o)
+{
+    return o->patch;
+}
+
 bool ovl_is_read_only(const struct ovl *o)
 {
     return !o->has_upper;

@@ -20,6 +20,7 @@ enum token {
     TOKEN_READDIR,
     TOKEN_STATIC,
     TOKEN_VOLATILE,
+    TOKEN_PATCH,
     TOKEN_ALLOW,
     TOKEN_EXCLUDE,
     TOKEN_WORK,
@@ -29,9 +30,9 @@ enum token {
     TOKENS
 };
 
-static const char *const token_name[TOKENS] = {"conf",    "overlay", "mount",    "roots",        "whiteout",
-                                               "readdir", "static",  "volatile", "static-allow", "exclude",
-                                               "work",    "upper",   "lower",    "borrowed"};
+static const char *const token_name[TOKENS] = {"conf",    "overlay", "mount",    "roots", "whiteout",
+                                               "readdir", "static",  "volatile", "patch", "static-allow",
+                                               "exclude", "work",    "upper",    "lower", "borrowed"};
 
 struct reader {
     const char *at;
@@ -205,7 +206,8 @@ static int take_roots(struct ovl *o, const char *text)
 
 static int take_word(struct ovl *o, int token, const char *text)
 {
-    static const enum ovl_key key[] = {OVL_KEY_WHITEOUT, OVL_KEY_READDIR, OVL_KEY_STATIC, OVL_KEY_VOLATILE};
+    static const enum ovl_key key[] = {OVL_KEY_WHITEOUT, OVL_KEY_READDIR, OVL_KEY_STATIC, OVL_KEY_VOLATILE,
+                                       OVL_KEY_PATCH};
     int choice = ovl_key_choice(key[token - TOKEN_WHITEOUT], text);
     if (choice < 0)
         return choice;
@@ -215,8 +217,10 @@ static int take_word(struct ovl *o, int token, const char *text)
         o->sorted = choice == 0;
     else if (token == TOKEN_STATIC)
         o->static_policy = (enum ovl_static)choice;
-    else
+    else if (token == TOKEN_VOLATILE)
         o->is_volatile = choice == 1;
+    else
+        o->patch = (enum ovl_patch)choice;
     return 0;
 }
 

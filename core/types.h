@@ -37,6 +37,7 @@ struct ovl {
     enum ovl_whiteout_form whiteout;
     bool sorted; /* readdir=sorted */
     bool is_volatile;
+    enum ovl_patch patch;
     bool one_dev;  /* all layers on one file system */
     dev_t dir_dev; /* what directories report as st_dev */
     enum ovl_static static_policy;

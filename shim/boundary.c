@@ -11,6 +11,7 @@
 
 #include "cwd.h"
 #include "fds.h"
+#include "hooks.h"
 #include "init.h"
 #include "next.h"
 #include "sys.h"
@@ -180,6 +181,16 @@ static const char *refresh_outside(struct shim_call *call, int dirfd, const char
     return n > 0 && fresh[0] == '/' && !is_deleted(fresh) ? fresh : base;
 }
 
+/* A path on its way down is put into the call's memory, by which libc's patched functions know it (hooks.c). */
+static int settle(struct shim_call *call, const char **path)
+{
+    size_t n = shim_hooks_active ? strlen(*path) + 1 : 0;
+    char *copy = n && n <= OVL_PATH_MAX ? ovl_ctx_alloc(&call->ctx, n) : NULL;
+    if (copy)
+        *path = memcpy(copy, *path, n);
+    return SHIM_OUTSIDE;
+}
+
 int shim_find(struct shim_call *call, int *dirfd, const char **path, unsigned flags, struct ovl_node **node)
 {
     *node = NULL;
@@ -197,9 +208,9 @@ int shim_find(struct shim_call *call, int *dirfd, const char **path, unsigned fl
         if (inside < 0)
             return inside;
         if (inside == 0 && (base[0] != '/' || is_plain(call, base, *dirfd, *path, flags)))
-            return SHIM_OUTSIDE;
+            return settle(call, path);
     } else if (!ovl_space_holds(ctx->space, *path) && is_plain(call, NULL, AT_FDCWD, *path, flags)) {
-        return SHIM_OUTSIDE;
+        return settle(call, path);
     }
     if (base && call->deep)
         return -ENAMETOOLONG;
@@ -210,7 +221,7 @@ int shim_find(struct shim_call *call, int *dirfd, const char **path, unsigned fl
     int r = ovl_resolve(ctx, from, *path, flags, found);
     /* /proc/self is shorter than what it stands for: the kernel may have room where the walk has none. */
     if (r == -ENAMETOOLONG && !(flags & OVL_CHANGE) && ovl_has_prefix(*path, "/proc/self/"))
-        return SHIM_OUTSIDE;
+        return settle(call, path);
     if (r < 0)
         return r;
     call->node = found;

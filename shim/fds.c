@@ -104,6 +104,12 @@ enum shim_fd_kind shim_fds_get(int fd, char *buf)
     return __atomic_load_n(&e->sequence, __ATOMIC_RELAXED) == before ? kind : SHIM_FD_UNKNOWN;
 }
 
+bool shim_fds_may_be_inside(int fd)
+{
+    const struct entry *e = entry_of(fd);
+    return !e || __atomic_load_n(&e->kind, __ATOMIC_RELAXED) != SHIM_FD_OUTSIDE;
+}
+
 void shim_fds_clear(int fd)
 {
     struct entry *e = entry_of(fd);

@@ -23,6 +23,8 @@ void shim_fds_set(int fd, enum shim_fd_kind kind, const char *path, uint64_t ren
 void shim_fds_set_outside(int fd, const char *path);
 /* The entry, checked against the descriptor; path is copied into buf of OVL_PATH_MAX bytes. */
 enum shim_fd_kind shim_fds_get(int fd, char *buf);
+/* A quick look that errs only towards yes: false where fd was known for something else when it was opened. */
+bool shim_fds_may_be_inside(int fd);
 void shim_fds_clear(int fd);
 void shim_fds_clear_range(unsigned first, unsigned last);
 void shim_fds_copy(int from, int to);

@@ -12,6 +12,7 @@
 #include "config.h"
 #include "env.h"
 #include "next.h"
+#include "patch.h"
 #include "real.h"
 #include "sys.h"
 #include "text.h"
@@ -219,6 +220,9 @@ static int start(void)
     shim_real_init();
     int result = record ? import(record, conf) : open_first(conf);
     start_log(!record);
+    struct ovl_message why;
+    if (shim_patch_start(space, &why) < 0)
+        refuse_for(&why);
     return result;
 }
 

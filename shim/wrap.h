@@ -28,6 +28,12 @@ static inline bool shim_is_active(void)
 }
 
 /* ---- wrap_open.c ---- */
+/* How an open goes on: the function for a place outside, and the operations that core gets. */
+struct shim_way {
+    int (*openat)(int dirfd, const char *path, int flags, ...);
+    const struct ovl_ops *ops;
+};
+int shim_open_at(const struct shim_way *way, const char *function, int dirfd, const char *path, int flags, mode_t mode);
 int wrap_open(const char *path, int flags, ...);
 int wrap_openat(int dirfd, const char *path, int flags, ...);
 int wrap_creat(const char *path, mode_t mode);
@@ -89,6 +95,8 @@ struct dirent *wrap_readdir(DIR *dir);
 int wrap_closedir(DIR *dir);
 int wrap_dirfd(DIR *dir);
 ssize_t wrap_getdents64(int fd, void *buf, size_t size);
+/* The same with the kernel's answer for a directory that is not merged, not the next library's. */
+ssize_t shim_getdents(int fd, void *buf, size_t size);
 
 /* ---- wrap_fd.c ---- */
 int wrap_close(int fd);

@@ -258,12 +258,13 @@ static ssize_t getdents_merged(int fd, const struct ovl_listing *listing, char *
     return r < 0 ? r : (ssize_t)used;
 }
 
-ssize_t wrap_getdents64(int fd, void *buf, size_t size)
+/* From the merged listing of fd, or from `next`, the kernel's own way, where there is none. */
+static ssize_t getdents_by(ssize_t (*next)(int fd, void *buf, size_t size), int fd, void *buf, size_t size)
 {
     struct ovl_listing own, *listing;
     int known = shim_stream_of(fd, &own, &listing);
     if (known <= 0)
-        return known < 0 ? -1 : REAL(getdents64)(fd, buf, size);
+        return known < 0 ? -1 : next(fd, buf, size);
     ssize_t r = getdents_merged(fd, listing, buf, size);
     if (listing == &own)
         ovl_listing_free(&own);
@@ -271,6 +272,25 @@ ssize_t wrap_getdents64(int fd, void *buf, size_t size)
         return r;
     errno = (int)-r;
     return -1;
+}
+
+ssize_t wrap_getdents64(int fd, void *buf, size_t size)
+{
+    return getdents_by(REAL(getdents64), fd, buf, size);
+}
+
+static ssize_t getdents_raw(int fd, void *buf, size_t size)
+{
+    ssize_t r = ovl_sys_getdents(fd, buf, size);
+    if (r >= 0)
+        return r;
+    errno = (int)-r;
+    return -1;
+}
+
+ssize_t shim_getdents(int fd, void *buf, size_t size)
+{
+    return getdents_by(getdents_raw, fd, buf, size);
 }
 
 ssize_t wrap_getdirentries(int fd, char *buf, size_t size, off_t *base)

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "boundary.h"
 #include "fds.h"
+#include "next.h"
 #include "real.h"
 #include "wrap.h"
 
@@ -67,11 +68,12 @@ static int retry_special(struct shim_call *call, int *dirfd, const char **path, 
     return SHIM_OUTSIDE;
 }
 
-static int open_at(const char *function, int dirfd, const char *path, int flags, mode_t mode)
+int shim_open_at(const struct shim_way *way, const char *function, int dirfd, const char *path, int flags, mode_t mode)
 {
     struct shim_call call;
     if (!shim_begin(&call, function))
-        return REAL(openat)(dirfd, path, flags, mode);
+        return way->openat(dirfd, path, flags, mode);
+    call.ctx.ops = way->ops;
     struct ovl_node *node;
     if (is_contradiction(flags))
         return (int)shim_leave(&call, -EINVAL);
@@ -90,10 +92,16 @@ static int open_at(const char *function, int dirfd, const char *path, int flags,
     if (r == SHIM_INSIDE)
         r = ovl_open(&call.ctx, node, flags, mode);
     else if (r == SHIM_OUTSIDE)
-        r = (int)shim_result(REAL(openat)(dirfd, path, flags, mode));
+        r = (int)shim_result(way->openat(dirfd, path, flags, mode));
     if (r >= 0)
         remember(r, node, flags, path, renames);
     return (int)shim_leave(&call, r);
+}
+
+static int open_at(const char *function, int dirfd, const char *path, int flags, mode_t mode)
+{
+    const struct shim_way way = {REAL(openat), &shim_next};
+    return shim_open_at(&way, function, dirfd, path, flags, mode);
 }
 
 static mode_t mode_of(int flags, va_list args)

@@ -13,7 +13,8 @@
 
 #define OK "mount=@/mount,lowerdir=@/lower1"
 #define KEYS                                                                                                           \
-    "the keys are mount, lowerdir, upperdir, workdir, exclude, whiteout, readdir, static, static-allow and volatile"
+    "the keys are mount, lowerdir, upperdir, workdir, exclude, whiteout, readdir, static, static-allow, volatile "     \
+    "and patch"
 
 /* ---- the inline form ------------------------------------------------------------------------------------- */
 
@@ -80,12 +81,15 @@ static void test_words(void **state)
     assert_int_equal(o->whiteout, OVL_WHITEOUT_OCI);
     assert_true(o->sorted);
     assert_false(o->is_volatile);
+    assert_int_equal(ovl_patch_of(o), OVL_PATCH_AUTO);
     assert_int_equal(ovl_space_static(space), OVL_STATIC_DENY);
     ovl_space_close(space);
-    space = opened(f, OK ",upperdir=@/upper,readdir=native,volatile=on,static=allow,static-allow=/bin/a:/opt/b");
+    space = opened(f, OK ",upperdir=@/upper,readdir=native,volatile=on,static=allow,static-allow=/bin/a:/opt/b,"
+                         "patch=require");
     o = ovl_space_at(space, 0);
     assert_false(o->sorted);
     assert_true(o->is_volatile);
+    assert_int_equal(ovl_patch_of(o), OVL_PATCH_REQUIRE);
     assert_int_equal(ovl_space_static(space), OVL_STATIC_ALLOW);
     assert_true(ovl_space_static_allows(space, "/opt/b"));
     assert_false(ovl_space_static_allows(space, "/opt"));
@@ -100,6 +104,7 @@ static void test_bad_words(void **state)
     assert_refused(f, OK ",readdir=Sorted", "OVL_CONF: readdir=Sorted: unknown value; it is 'sorted' or 'native'");
     assert_refused(f, OK ",static=no", "OVL_CONF: static=no: unknown value; it is 'deny', 'warn' or 'allow'");
     assert_refused(f, OK ",volatile=1", "OVL_CONF: volatile=1: unknown value; it is 'off' or 'on'");
+    assert_refused(f, OK ",patch=on", "OVL_CONF: patch=on: unknown value; it is 'auto', 'off' or 'require'");
 }
 
 static void test_unknown_key(void **state)
