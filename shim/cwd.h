@@ -21,6 +21,9 @@ int shim_cwd_export(struct shim_call *call, char *buf);
  * it must be asked again. */
 void shim_cwd_set(const char *path, bool inside, uint64_t renames);
 
+/* Once, when the process has started. (wrap_cwd.c) */
+void shim_cwd_start(void);
+
 /* From now on threads may have directories of their own (unshare(2) of CLONE_FS): nothing is remembered any more. */
 void shim_cwd_split(void);
 

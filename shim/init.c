@@ -10,6 +10,7 @@
 #include "init.h"
 
 #include "config.h"
+#include "cwd.h"
 #include "env.h"
 #include "next.h"
 #include "patch.h"
@@ -250,5 +251,6 @@ bool shim_start(void)
 
 __attribute__((constructor(101))) static void constructor(void)
 {
-    shim_start();
+    if (shim_start())
+        shim_cwd_start();
 }

@@ -27,12 +27,36 @@ static void set_from_kernel(struct shim_call *call)
         shim_cwd_set(buf, false, 0);
 }
 
-static int go_inside(const struct ovl_node *node, uint64_t renames)
+/* Whether the kernel would write a core file into the current directory (core(5)). */
+static bool dumps_core_here(void)
+{
+    struct rlimit limit;
+    char first = '|';
+    if (ovl_sys_prlimit(RLIMIT_CORE, NULL, &limit) < 0 || limit.rlim_cur == 0)
+        return false;
+    int fd = ovl_sys_open(AT_FDCWD, "/proc/sys/kernel/core_pattern", O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    ovl_sys_read(fd, &first, 1);
+    ovl_sys_close(fd);
+    return first != '|' && first != '/';
+}
+
+/* A core file must not fall into a lower layer (CONTRACT 3.1): its directory is copied up first. */
+static void keep_core_out(struct shim_call *call, struct ovl_node *node)
+{
+    bool in_lower = node->top != 0 || ovl_is_read_only(node->ovl);
+    if (in_lower && dumps_core_here() && ovl_copy_up(&call->ctx, node, OVL_COPY_ALL) < 0)
+        ovl_log_line(OVL_LOG_WARN, node->path, ": a core file of this process would be made in the lower layer", NULL);
+}
+
+static int go_inside(struct shim_call *call, struct ovl_node *node, uint64_t renames)
 {
     if (!node->exists)
         return -ENOENT;
     if (!S_ISDIR(node->st.st_mode))
         return -ENOTDIR;
+    keep_core_out(call, node);
     int r = (int)shim_result(REAL(chdir)(node->real));
     if (r == 0)
         shim_cwd_set(node->path, true, renames);
@@ -49,13 +73,21 @@ int wrap_chdir(const char *path)
     uint64_t renames = ovl_space_renames(call.ctx.space); /* before the path is walked */
     int r = shim_find(&call, &dirfd, &path, OVL_FOLLOW, &node);
     if (r == SHIM_INSIDE) {
-        r = go_inside(node, renames);
+        r = go_inside(&call, node, renames);
     } else if (r == SHIM_OUTSIDE) {
         r = (int)shim_result(REAL(chdir)(path));
         if (r == 0)
             set_from_kernel(&call);
     }
     return (int)shim_leave(&call, r);
+}
+
+void shim_cwd_start(void)
+{
+    int saved = errno;
+    if (shim_inherited_cwd() && dumps_core_here())
+        wrap_chdir("."); /* inherited from a process that could not dump core there */
+    errno = saved;
 }
 
 int wrap_fchdir(int fd)
@@ -70,7 +102,7 @@ int wrap_fchdir(int fd)
     if (r == 1) {
         r = ovl_resolve(&call.ctx, NULL, path, 0, node);
         if (r == 0)
-            r = node->ovl ? go_inside(node, renames) : -ENOENT;
+            r = node->ovl ? go_inside(&call, node, renames) : -ENOENT;
     } else if (r == 0 || r == -EBADF || r == -ENOTDIR) {
         r = (int)shim_result(REAL(fchdir)(fd));
         if (r == 0)

@@ -229,3 +229,18 @@ def test_exclusive_creation_has_one_winner(world):
     """
     result = side.run([(["sh", "-c", script], "")])[0]
     assert result.lines == ["won"] * 20
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_core_file_falls_into_the_upper(world, when):
+    """C-3.1: the kernel writes it into the current directory, which must not be a lower layer's then."""
+    with open("/proc/sys/kernel/core_pattern") as f:
+        pattern = f.read()
+    if pattern[0] in "|/":
+        pytest.skip(f"cores do not go into the current directory here, but to {pattern.strip()}")
+    side = world.ovl([{"d/f": "1"}], upper={})
+    limit = "ulimit -c unlimited || exit 77;"
+    script = f"{limit if when == 'before' else ''} cd @/d; {limit} sh -c 'kill -SEGV $$'; echo core*"
+    result = side.run([(["sh", "-c", script.replace("@", side.mount)], "")])[0]
+    assert result.out.startswith("core") and "*" not in result.out, result
+    assert [name for name in os.listdir(f"{side.upper}/d") if name.startswith("core")]
