@@ -6,7 +6,7 @@ option(OVL_TESTS "Build the tests" ON)
 option(OVL_WERROR "Make warnings errors" OFF)
 option(OVL_FUZZ "Build the libFuzzer targets (needs clang)" OFF)
 option(OVL_COVERAGE "Count the lines that the unit tests reach in core" OFF)
-set(OVL_FAULT_STRIDE 1 CACHE STRING "Which share of the faults the unit tests put in: 1 of so many (tests/unit/fault_run.c)")
+set(OVL_FAULT_STRIDE 1 CACHE STRING "One of so many faults is put in by the unit tests (tests/unit/fault_run.c)")
 set(OVL_SANITIZE "" CACHE STRING "Sanitizers of core and of the unit tests: address,undefined or thread")
 
 if(NOT CMAKE_BUILD_TYPE)

@@ -286,7 +286,7 @@ int wrap_pidfd_spawn(int *pidfd, const char *path, const posix_spawn_file_action
 {
     if (!shim_space())
         return REAL(pidfd_spawn)(pidfd, path, actions, attributes, argv, envp);
-    int fd;
+    int fd = -1;
     struct spawn spawn = {
         .file = path, .actions = actions, .attributes = attributes, .pidfd = &fd, .argv = argv, .envp = envp};
     int r = spawn_program(NULL, &spawn);
@@ -300,7 +300,7 @@ int wrap_pidfd_spawnp(int *pidfd, const char *file, const posix_spawn_file_actio
 {
     if (!shim_space())
         return REAL(pidfd_spawnp)(pidfd, file, actions, attributes, argv, envp);
-    int fd;
+    int fd = -1;
     struct spawn spawn = {.file = file,
                           .search = true,
                           .actions = actions,
