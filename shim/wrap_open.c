@@ -39,15 +39,21 @@ static bool ends_in_slash(const char *path)
     return n > 0 && path[n - 1] == '/';
 }
 
+/* A file without a name (O_TMPFILE) is opened by its directory's. */
+static bool is_nameless(int flags)
+{
+    return (flags & O_TMPFILE) == O_TMPFILE && !(flags & O_PATH);
+}
+
 static bool is_for_directory(int flags)
 {
-    return (flags & (O_DIRECTORY | O_PATH)) && (flags & O_TMPFILE) != O_TMPFILE;
+    return (flags & (O_DIRECTORY | O_PATH)) && !is_nameless(flags);
 }
 
 /* Remember which directory a new descriptor stands for; whatever else it is forgets the last one. */
 static void remember(int fd, const struct ovl_node *node, int flags, const char *outside, uint64_t renames)
 {
-    if (node && S_ISDIR(node->st.st_mode) && node->exists)
+    if (node && S_ISDIR(node->st.st_mode) && node->exists && !is_nameless(flags))
         shim_fds_set(fd, SHIM_FD_INSIDE, node->path, renames);
     else if (!node && is_for_directory(flags))
         shim_fds_set_outside(fd, outside);

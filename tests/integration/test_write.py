@@ -151,6 +151,22 @@ def test_unnamed_and_temporary_files(compare):
     """, tree=False)
 
 
+def test_an_unnamed_file_is_no_directory(compare):
+    """It was opened by its directory's name, and is not what that name stands for."""
+    compare([LOW], """
+        open 1 @/d O_TMPFILE|O_RDWR 0600
+        openat 2 1 new O_WRONLY|O_CREAT
+        openat 2 1 f O_RDONLY
+        fstatat 1 f
+        fchmodat 1 f 0600
+        unlinkat 1 f 0
+        renameat 1 f 1 g
+        mkdirat 1 sub 0755
+        fchdir 1
+        getdents 1
+    """)
+
+
 def test_stdio(compare):
     compare([LOW], """
         fopen @/f r
