@@ -185,6 +185,18 @@ static int make_once(struct ovl_ctx *ctx, struct ovl_node *node, const struct ma
     return r;
 }
 
+int ovl_check_target(const struct ovl_node *to)
+{
+    int r = ovl_check_last(to, -EEXIST, -EEXIST, -EEXIST);
+    if (r < 0)
+        return r;
+    if (to->exists)
+        return -EEXIST;
+    if (to->slash)
+        return -ENOENT;
+    return to->ovl->has_upper ? 0 : -EROFS;
+}
+
 /* The order of refusals is the kernel's (fs/namei.c, filename_create()). */
 static int make(struct ovl_ctx *ctx, struct ovl_node *node, const struct make *m)
 {
@@ -200,6 +212,8 @@ static int make(struct ovl_ctx *ctx, struct ovl_node *node, const struct make *m
         return -EINVAL;
     if (!node->ovl->has_upper)
         return -EROFS;
+    if (m->kind == MAKE_NODE && S_ISCHR(m->mode) && m->dev == 0)
+        return ovl_refused_first(ctx, node, -EPERM); /* it would be a whiteout (overlayfs refuses it too) */
     size_t mark = ctx->used;
     r = -ESTALE;
     for (int i = 0; r == -ESTALE && i < TRIES; i++) {
@@ -227,8 +241,6 @@ int ovl_mknod(struct ovl_ctx *ctx, struct ovl_node *node, mode_t mode, dev_t dev
 {
     if (S_ISDIR(mode))
         return -EPERM;
-    if (S_ISCHR(mode) && dev == 0)
-        return -EPERM; /* it would be a whiteout (overlayfs refuses it too) */
     const struct make m = {.kind = MAKE_NODE, .mode = mode, .dev = dev};
     return make(ctx, node, &m);
 }
@@ -245,19 +257,13 @@ int ovl_link(struct ovl_ctx *ctx, struct ovl_node *from, struct ovl_node *to)
 {
     if (!from->exists)
         return -ENOENT;
-    int r = ovl_check_last(to, -EEXIST, -EEXIST, -EEXIST);
+    int r = ovl_check_target(to);
     if (r < 0)
         return r;
-    if (to->exists)
-        return -EEXIST;
-    if (to->slash)
-        return -ENOENT;
     if (from->ovl != to->ovl)
         return -EXDEV;
-    if (!from->ovl->has_upper)
-        return -EROFS;
     if (S_ISDIR(from->st.st_mode))
-        return -EPERM;
+        return ovl_refused_first(ctx, to, -EPERM);
     if (to->reserved)
         return -EINVAL;
     r = ovl_may_change_parent(ctx, to);

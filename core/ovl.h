@@ -277,6 +277,8 @@ int ovl_mknod(struct ovl_ctx *ctx, struct ovl_node *node, mode_t mode, dev_t dev
 int ovl_symlink(struct ovl_ctx *ctx, const char *target, struct ovl_node *node);
 /* link(2); both in one overlay, else EXDEV. */
 int ovl_link(struct ovl_ctx *ctx, struct ovl_node *from, struct ovl_node *to);
+/* What link(2) refuses about its new name before it looks at what is to be linked. */
+int ovl_check_target(const struct ovl_node *to);
 /* linkat(2) of a file without a name (O_TMPFILE), open as fd on the upper's file system. */
 int ovl_link_fd(struct ovl_ctx *ctx, int fd, struct ovl_node *to);
 /* Make a name by a call that core has no word for (bind(2) of a unix socket): `with` makes it at the layer path that

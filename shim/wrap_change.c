@@ -125,17 +125,21 @@ static int check_parent(struct shim_call *call, const struct place *p)
 }
 
 /* One end inside, the other outside: EXDEV, once both parents are there.  A mount's own name stands
- * outside, and is busy.  `dots` is what the call answers to a ".." that leads out. */
-static int across(struct shim_call *call, const struct place *from, const struct place *to, int dots)
+ * outside, and is busy. */
+static int across(struct shim_call *call, const struct place *from, const struct place *to, unsigned flags)
 {
     const struct place *inside = from->where == SHIM_INSIDE ? from : to;
     const struct place *outside = inside == from ? to : from;
     if (outside->last == OVL_LAST_DOTDOT)
-        return dots;
+        return outside == to && flags & RENAME_NOREPLACE ? -EEXIST : -EBUSY;
     int r = check_parent(call, outside);
     if (r < 0)
         return r;
-    return strcmp(inside->node->path, ovl_mount(inside->node->ovl)) == 0 ? -EBUSY : -EXDEV;
+    struct stat st;
+    if (strcmp(inside->node->path, ovl_mount(inside->node->ovl)) != 0)
+        return -EXDEV;
+    bool taken = to == inside || REAL(fstatat)(to->dirfd, to->path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    return taken && flags & RENAME_NOREPLACE ? -EEXIST : -EBUSY;
 }
 
 /* ---- link --------------------------------------------------------------------------------------------- */
@@ -151,18 +155,45 @@ static int fd_of_magic(const char *path)
     return *p ? -1 : fd;
 }
 
-/* A file without a name (O_TMPFILE) can get one in the overlay if it lies on the upper's file system
- * and is no lower file. */
-static int link_nameless(struct shim_call *call, int fd, struct ovl_node *to)
+/* Whether what is to be linked is there: the kernel looks for it before it looks at the new name. */
+static int check_source(struct shim_call *call, const struct place *from, int flags)
 {
     struct stat st;
-    if (fd < 0)
+    if (from->where == SHIM_INSIDE)
+        return from->node->exists ? 0 : -ENOENT;
+    if (call->magic && !(flags & AT_SYMLINK_FOLLOW))
+        return 0;
+    return (int)shim_result(
+        REAL(fstatat)(from->dirfd, from->path, &st, flags & AT_SYMLINK_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW));
+}
+
+/* What the kernel answers to a link from another file system: first what is wrong with the new name, then EXDEV. */
+static int refuse_link(struct shim_call *call, const struct place *to)
+{
+    struct stat st;
+    if (to->where == SHIM_INSIDE) {
+        if (ovl_check_target(to->node) < 0)
+            return ovl_check_target(to->node);
         return -EXDEV;
-    if (ovl_sys_fstat(fd, &st) < 0)
-        return -EBADF;
-    if (st.st_nlink != 0)
+    }
+    if (to->last == OVL_LAST_DOT || to->last == OVL_LAST_DOTDOT ||
+        REAL(fstatat)(to->dirfd, to->path, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return -EEXIST;
+    int r = check_parent(call, to);
+    return r < 0 ? r : to->path[strlen(to->path) - 1] == '/' ? -ENOENT : -EXDEV;
+}
+
+/* A file without a name (O_TMPFILE) can get one in the overlay if it lies on the upper's file system
+ * and is no lower file. */
+static int link_nameless(struct shim_call *call, int fd, const struct place *to)
+{
+    struct stat st;
+    int r = ovl_check_target(to->node);
+    if (r < 0)
+        return r;
+    if (fd < 0 || ovl_sys_fstat(fd, &st) < 0 || st.st_nlink != 0)
         return -EXDEV; /* it has a name, and that is elsewhere */
-    return ovl_link_fd(&call->ctx, fd, to);
+    return ovl_link_fd(&call->ctx, fd, to->node);
 }
 
 static int link_fd(struct shim_call *call, int fd, struct place *to)
@@ -170,11 +201,11 @@ static int link_fd(struct shim_call *call, int fd, struct place *to)
     struct ovl_node *from;
     int r = shim_find_fd(call, fd, &from);
     if (r == 1)
-        return to->where == SHIM_INSIDE ? ovl_link(&call->ctx, from, to->node) : -EXDEV;
+        return to->where == SHIM_INSIDE ? ovl_link(&call->ctx, from, to->node) : refuse_link(call, to);
     if (r < 0)
         return r;
     if (to->where == SHIM_INSIDE)
-        return link_nameless(call, fd, to->node);
+        return link_nameless(call, fd, to);
     return (int)shim_result(REAL(linkat)(fd, "", to->dirfd, to->path, AT_EMPTY_PATH));
 }
 
@@ -185,8 +216,8 @@ static int link_places(struct shim_call *call, struct place *from, struct place 
     if (from->where == SHIM_OUTSIDE && to->where == SHIM_OUTSIDE)
         return (int)shim_result(REAL(linkat)(from->dirfd, from->path, to->dirfd, to->path, flags));
     if (call->magic && to->where == SHIM_INSIDE && (flags & AT_SYMLINK_FOLLOW))
-        return link_nameless(call, fd_of_magic(from->path), to->node);
-    return across(call, from, to, to->where == SHIM_OUTSIDE ? -EEXIST : -EXDEV);
+        return link_nameless(call, fd_of_magic(from->path), to);
+    return refuse_link(call, to);
 }
 
 int wrap_linkat(int from_dirfd, const char *from_path, int to_dirfd, const char *to_path, int flags)
@@ -202,10 +233,14 @@ int wrap_linkat(int from_dirfd, const char *from_path, int to_dirfd, const char 
     bool by_fd = empty && from_dirfd != AT_FDCWD;
     if (empty && !by_fd)
         from.path = "."; /* the current directory: EPERM */
-    int r = by_fd ? 0 : find_place(&call, &from, flags & AT_SYMLINK_FOLLOW ? OVL_CHANGE | OVL_FOLLOW : OVL_CHANGE);
+    int r = by_fd ? (REAL(fcntl)(from_dirfd, F_GETFD) < 0 ? -EBADF : 0)
+                  : find_place(&call, &from, flags & AT_SYMLINK_FOLLOW ? OVL_CHANGE | OVL_FOLLOW : OVL_CHANGE);
     call.magic = call.node && call.node->magic;
-    if (r == 0)
+    if (r == 0) {
         r = find_place(&call, &to, OVL_CHANGE | OVL_NAME);
+        int source = by_fd || (r == 0 && from.where == to.where) ? 0 : check_source(&call, &from, flags);
+        r = source < 0 ? source : r;
+    }
     if (r == 0)
         r = by_fd ? link_fd(&call, from_dirfd, &to) : link_places(&call, &from, &to, flags);
     return (int)shim_leave(&call, r);
@@ -223,7 +258,7 @@ static int rename_places(struct shim_call *call, struct place *from, struct plac
     if (from->where == SHIM_INSIDE && to->where == SHIM_INSIDE)
         return ovl_rename(&call->ctx, from->node, to->node, flags);
     if (from->where != to->where)
-        return across(call, from, to, -EBUSY);
+        return across(call, from, to, flags);
     if (flags)
         return (int)shim_result(REAL(renameat2)(from->dirfd, from->path, to->dirfd, to->path, flags));
     return (int)shim_result(REAL(renameat)(from->dirfd, from->path, to->dirfd, to->path));

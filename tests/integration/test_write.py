@@ -183,6 +183,16 @@ def test_stdio(compare):
     """)
 
 
+def test_refused_nodes(compare):
+    """A whiteout can't be made as a device; what is wrong with the name is said first."""
+    compare([LOW], """
+        mknod @/f S_IFCHR|0600
+        mknod @/new S_IFCHR|0600
+        mknod @/new/ S_IFCHR|0600
+        mknod @/f/x S_IFCHR|0600
+    """, without={"bare": "marks"})
+
+
 def test_sockets(compare):
     compare([LOW], """
         bind 1 @/d/sock
