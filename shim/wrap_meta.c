@@ -9,6 +9,7 @@
 #include "boundary.h"
 #include "numbers.h"
 #include "real.h"
+#include "sys.h"
 #include "wrap.h"
 
 #include <stdlib.h>
@@ -326,7 +327,7 @@ int wrap_utimensat(int dirfd, const char *path, const struct timespec times[2], 
         return (int)shim_leave(&call, 0); /* as the kernel, which does not even look (utimensat(2)) */
     int r = find_by_flags(&call, &dirfd, &path, flags);
     if (r == SHIM_INSIDE)
-        flags |= AT_SYMLINK_NOFOLLOW;
+        flags = AT_SYMLINK_NOFOLLOW;
     if (r >= 0)
         r = (int)shim_result(REAL(utimensat)(dirfd, path, times, flags));
     return (int)shim_leave(&call, r);
@@ -392,8 +393,13 @@ static int truncate_node(struct shim_call *call, struct ovl_node *node, off_t le
     if (!S_ISREG(node->st.st_mode) || length < 0)
         return -EINVAL;
     int r = ovl_access(&call->ctx, node, W_OK, true);
+    if (r == 0 && length == 0 && node->top != 0) {
+        /* As by open: an empty copy that is cut to nothing would keep the time of the last change. */
+        r = ovl_open(&call->ctx, node, O_WRONLY | O_TRUNC | O_CLOEXEC, 0);
+        return r < 0 ? r : ovl_sys_close(r);
+    }
     if (r == 0)
-        r = ovl_copy_up(&call->ctx, node, length == 0 ? OVL_COPY_NO_DATA : OVL_COPY_ALL);
+        r = ovl_copy_up(&call->ctx, node, OVL_COPY_ALL);
     return r < 0 ? r : (int)shim_result(REAL(truncate)(node->real, length));
 }
 

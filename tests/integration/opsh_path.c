@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -41,6 +42,13 @@ static void do_fstatat(char **a)
     say_stat(fstatat(fd_of(a[1]), a[2], &st, a[3] ? number(a[3]) : 0), &st);
 }
 
+static void put_time(struct timespec t)
+{
+    if (t.tv_sec > 1700000000)
+        fputs(" now", stdout);
+    else
+        printf(" %ld.%09ld", (long)t.tv_sec, t.tv_nsec);
+}
 static void do_statx(char **a)
 {
     struct statx x;
@@ -48,7 +56,11 @@ static void do_statx(char **a)
         say_errno();
         return;
     }
-    printf("ok %c %04o %u:%u\n", type_letter(x.stx_mode), x.stx_mode & 07777u, x.stx_uid, x.stx_gid);
+    printf("ok %c %04o %u:%u", type_letter(x.stx_mode), x.stx_mode & 07777u, x.stx_uid, x.stx_gid);
+    if (!S_ISDIR(x.stx_mode))
+        printf(" size=%llu", (unsigned long long)x.stx_size);
+    put_time((struct timespec){x.stx_mtime.tv_sec, x.stx_mtime.tv_nsec});
+    putchar('\n');
 }
 static void do_ident(char **a)
 {
@@ -71,13 +83,6 @@ static void do_dev(char **a)
 {
     struct stat st;
     say_number(lstat(a[1], &st) == 0 ? identity(st.st_dev, 0) : -1);
-}
-static void put_time(struct timespec t)
-{
-    if (t.tv_sec > 1700000000)
-        fputs(" now", stdout);
-    else
-        printf(" %ld.%09ld", (long)t.tv_sec, t.tv_nsec);
 }
 static void do_times(char **a)
 {
@@ -177,6 +182,12 @@ static void do_fchmodat(char **a)
 {
     say(fchmodat(fd_of(a[1]), a[2], (mode_t)number(a[3]), 0));
 }
+/* The raw call: libc's function knows no AT_EMPTY_PATH. */
+static void do_fchmodat2(char **a)
+{
+    enum { NR_FCHMODAT2 = 452 };
+    say(syscall(NR_FCHMODAT2, fd_of(a[1]), a[2], (mode_t)number(a[3]), a[4] ? number(a[4]) : 0));
+}
 static void do_chown(char **a)
 {
     say(chown(a[1], (uid_t)number(a[2]), (gid_t)number(a[3])));
@@ -193,6 +204,11 @@ static void do_utimens(char **a)
 {
     struct timespec t[2] = {time_of(a[2]), time_of(a[3])};
     say(utimensat(AT_FDCWD, a[1], t, a[4] ? number(a[4]) : 0));
+}
+static void do_utimensat(char **a)
+{
+    struct timespec t[2] = {time_of(a[3]), time_of(a[4])};
+    say(utimensat(fd_of(a[1]), a[2], t, a[5] ? number(a[5]) : 0));
 }
 static void do_access(char **a)
 {
@@ -338,10 +354,12 @@ const struct op path_ops[] = {
     {"fdpath", 1, do_fdpath},
     {"chmod", 2, do_chmod},
     {"fchmodat", 3, do_fchmodat},
+    {"fchmodat2", 3, do_fchmodat2},
     {"chown", 3, do_chown},
     {"lchown", 3, do_lchown},
     {"fchownat", 4, do_fchownat},
     {"utimens", 3, do_utimens},
+    {"utimensat", 4, do_utimensat},
     {"access", 2, do_access},
     {"faccessat", 3, do_faccessat},
     {"setxattr", 3, do_setxattr},

@@ -43,6 +43,66 @@ def test_chmod(compare):
     """)
 
 
+def test_descriptors_opened_before(compare):
+    """C-3.2: a change through a read-only descriptor shows in it, of files and directories, by fstat and statx."""
+    compare([LOW], """
+        open 1 @/f O_RDONLY
+        open 2 @/d O_RDONLY|O_DIRECTORY
+        open 3 @/x O_RDONLY
+        fchmod 1 0601
+        fchmod 2 0711
+        futimens 2 omit 8.5
+        setxattr @/x user.k v
+        statx 1 "" AT_EMPTY_PATH
+        statx 2 "" AT_EMPTY_PATH
+        statx 3 "" AT_EMPTY_PATH
+        fstat 1
+        fstat 2
+        fstat 3
+        futimens 1 omit 9.5
+        statx 1 "" AT_EMPTY_PATH
+        chmod @/d 0750
+        fstat 2
+        statx 2 "" AT_EMPTY_PATH
+        stat @/d
+        append @/f more
+        statx cwd @/f
+    """)
+
+
+def test_descriptors_that_only_name(compare):
+    """C-3.1, C-3.2: O_PATH descriptors and AT_EMPTY_PATH, of lower objects."""
+    compare([LOW], """
+        open 1 @/f O_PATH
+        open 2 @/s O_PATH|O_NOFOLLOW
+        open 3 @/d O_PATH
+        open 4 @/x O_RDONLY
+        utimensat 1 "" omit 3.5 AT_EMPTY_PATH
+        stat @/f
+        utimensat 2 "" omit 4.5 AT_EMPTY_PATH
+        lstat @/s
+        utimensat 3 "" omit 5.5 AT_EMPTY_PATH
+        stat @/d
+        utimensat 4 "" omit 6.5 AT_EMPTY_PATH
+        stat @/x
+        utimensat bad "" omit 6.5 AT_EMPTY_PATH
+        utimensat 1 "" omit 6.5
+        fchmodat2 1 "" 0601 AT_EMPTY_PATH
+        stat @/f
+        fchmodat2 2 "" 0601 AT_EMPTY_PATH
+        fchmodat2 3 "" 0701 AT_EMPTY_PATH
+        stat @/d
+        fchmodat2 4 "" 0602 AT_EMPTY_PATH
+        stat @/x
+        fchmodat2 bad "" 0602 AT_EMPTY_PATH
+        fchmodat2 1 "" 0602
+        fchmodat2 3 f 0604
+        stat @/d/f
+        fchmod 1 0600
+        futimens 1 omit 1.5
+    """)
+
+
 def test_times(compare):
     compare([LOW], """
         utimens @/f 1.000000001 2.000000002

@@ -53,6 +53,20 @@ def test_append_and_truncate(compare):
     """)
 
 
+def test_truncating_changes_the_times(compare):
+    """C-3.2: also where the copy is made without data."""
+    compare([LOW], """
+        truncate @/f 0
+        stat @/f
+        truncate @/empty 0
+        stat @/empty
+        open 1 @/d/f O_WRONLY|O_TRUNC
+        stat @/d/f
+        truncate @/d/e/f 4
+        stat @/d/e/f
+    """)
+
+
 def test_one_file_for_all_writers(compare):
     """C-3.11: descriptors open for writing share one upper file."""
     compare([LOW], """
