@@ -88,6 +88,11 @@ int ovl_may(struct ovl_ctx *ctx, const struct ovl *o, unsigned layer, const char
     return r;
 }
 
+int ovl_may_search(const char *path)
+{
+    return ask_kernel(path, X_OK, true);
+}
+
 static int ask_parent(struct ovl_ctx *ctx, const struct ovl_node *node, unsigned top)
 {
     const struct ovl *o = node->ovl;

@@ -8,6 +8,8 @@
  */
 #include "types.h"
 
+#include <unistd.h>
+
 #define LINKS_MAX 40 /* MAXSYMLINKS of the kernel */
 #define REST_MAX ((size_t)OVL_PATH_MAX * 2)
 
@@ -262,8 +264,28 @@ static int step(struct walk *w, const char *name, size_t n, bool last, bool must
     return node->ovl ? step_inside(w, last, must_follow) : step_outside(w, last, must_follow);
 }
 
+/* "." and ".." are looked up like any name, in a directory that may be searched; realpath(3) goes by the text. */
+static int may_search(struct walk *w)
+{
+    struct ovl_node *node = w->node;
+    if (w->flags & OVL_LONG)
+        return 0;
+    if (!w->fresh) {
+        int r = ovl_locate(w->ctx, node, node->path);
+        if (r < 0)
+            return r;
+        w->fresh = true;
+    }
+    if (node->ovl)
+        return ovl_may(w->ctx, node->ovl, node->top, node->real, &node->st, X_OK, true);
+    return node->magic ? 0 : ovl_may_search(node->path);
+}
+
 static int step_up(struct walk *w)
 {
+    int r = may_search(w);
+    if (r < 0)
+        return r;
     w->node->last = OVL_LAST_DOTDOT;
     w->fresh = true;
     if (w->node->length > 1)
@@ -289,12 +311,14 @@ static int walk(struct walk *w)
             on++;
         bool last = !*on;
         node->slash = last && *w->rest == '/';
-        if (n == 1 && name[0] == '.')
+        if (n == 1 && name[0] == '.') {
             node->last = OVL_LAST_DOT;
-        else if (n == 2 && name[0] == '.' && name[1] == '.')
+            r = last ? may_search(w) : 0; /* else what follows is looked up there */
+        } else if (n == 2 && name[0] == '.' && name[1] == '.') {
             r = step_up(w);
-        else
+        } else {
             r = step(w, name, n, last, w->flags & OVL_FOLLOW || (node->slash && !(w->flags & OVL_NAME)));
+        }
     }
     if (r == 0 && !w->fresh)
         r = ovl_locate(w->ctx, node, node->path);

@@ -301,6 +301,8 @@ static inline int ovl_check_last(const struct ovl_node *node, int dot, int dotdo
 /* Whether the caller may act on an object as if it were copied up (CONTRACT 3.9). want: R_OK|W_OK|X_OK. */
 int ovl_may(struct ovl_ctx *ctx, const struct ovl *o, unsigned layer, const char *real, const struct stat *st, int want,
             bool effective);
+/* Whether the caller may look up names in the directory at a real path. */
+int ovl_may_search(const char *path);
 /* Whether the caller may add or remove names in the parent directory of node; where that is in the upper, the
  * kernel says so at the change itself, and nothing is asked. */
 int ovl_may_change_parent(struct ovl_ctx *ctx, const struct ovl_node *node);

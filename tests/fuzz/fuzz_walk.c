@@ -41,6 +41,8 @@ static bool is_reading(long nr, long c, long d)
         return (c & (O_ACCMODE | O_CREAT | O_TRUNC)) == O_RDONLY;
     case SYS_mmap:
         return (d & MAP_ANONYMOUS) != 0;
+    case SYS_faccessat:
+    case SYS_faccessat2:
     case SYS_newfstatat:
     case SYS_statx:
     case SYS_readlinkat:

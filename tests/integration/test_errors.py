@@ -127,6 +127,79 @@ def test_descriptors(compare):
     """)
 
 
+MODES = ["0644", "0444", "0311", "0111", "0"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("path", ["d", "ud"])
+def test_dots_need_search_permission(compare, path, mode):
+    """ "." and ".." are looked up like any name; whether names in it are seen or not."""
+    compare([LOW], f"""
+        chmod @/{path} {mode}
+        stat @/{path}
+        stat @/{path}/.
+        stat @/{path}/..
+        stat @/{path}/f
+        readdir @/{path}/.
+        chdir @/{path}/..
+        open 1 @/{path}/.. O_TMPFILE|O_RDWR 0600
+        open 2 @/{path}/. O_RDONLY|O_DIRECTORY
+        rename @/f @/{path}/.
+        rename @/{path}/. @/new
+        link @/{path}/. @/f
+        rmdir @/{path}/.
+        symlink {path}/../f @/through
+        stat @/through
+        access @/{path}/. F_OK
+        realpath @/{path}/..
+        chmod @/{path} 0755
+    """, upper={"ud/f": "1"})
+
+
+def test_links_are_refused_in_order(compare):
+    """What is to be linked comes first, then the new name, then whether the two can meet."""
+    compare([LOW, {"wd/": Dir(mode=0o555)}], """
+        link @/no @/f/x
+        link @/no @/loop/x
+        link @/no ..
+        link @/no %/taken
+        link @/no %/new
+        link @/no/x @/loop/x
+        link @/f %/taken
+        link @/f %/new/
+        link @/f %/no/new
+        link @/f %/..
+        link %/out @/f
+        link %/out @/new/
+        link %/no @/new
+        link %/no @/loop/x
+        linkat cwd @/dang cwd @/loop/x AT_SYMLINK_FOLLOW
+        link @/d @/wd/new
+        link @/d @/f
+        linkat bad "" cwd @/new AT_EMPTY_PATH
+        linkat bad "" cwd @/loop/x AT_EMPTY_PATH
+        linkat bad "" cwd %/taken AT_EMPTY_PATH
+        linkfd 1 @/new
+        linkfd 1 @/loop/x
+        rename @/f @/.. RENAME_NOREPLACE
+        rename @ %/taken RENAME_NOREPLACE
+    """, upper=UP, outside={"out": "1", "taken": "2"}, without={"bare": "border"})
+
+
+def test_renames_are_refused_in_order(compare):
+    """Permission to change the directories comes before what is wrong with the objects."""
+    compare([LOW], """
+        rename @/closed/f @/empty
+        rename @/closed/sub @/f
+        rename @/uf @/closed/sub
+        rename @/ud @/closed/full
+        rename @/closed/f @/closed/sub
+        rmdir @/closed/full
+        rmdir @/closed/sub
+        unlink @/closed/sub
+    """, upper={"closed/": Dir(mode=0o555), "closed/f": "1", "closed/sub/": None, "closed/full/x": "1", **UP})
+
+
 def test_null_pointers(compare):
     """EFAULT where libc gives it."""
     compare([LOW], """
