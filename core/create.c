@@ -81,7 +81,7 @@ static int make_object(struct ovl_ctx *ctx, const struct make *m, const char *pa
     return ovl_sys_linkat(AT_FDCWD, link, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
 }
 
-static void undo_object(struct ovl_ctx *ctx, const struct make *m, const char *path, int made)
+static void undo_object(struct ovl_ctx *ctx, const struct ovl *o, const struct make *m, const char *path, int made)
 {
     if (m->kind == MAKE_FILE && made >= 0)
         ovl_sys_close(made);
@@ -89,7 +89,7 @@ static void undo_object(struct ovl_ctx *ctx, const struct make *m, const char *p
         ctx->ops->unlink(path);
         return;
     }
-    ovl_markers_clear(ctx, path);
+    ovl_markers_clear(ctx, o, path);
     ctx->ops->rmdir(path);
 }
 
@@ -108,7 +108,7 @@ static int make_in_place(struct ovl_ctx *ctx, struct ovl_node *node, const struc
     if (r == 0)
         r = ovl_whiteout_remove(ctx, node);
     if (r < 0) {
-        undo_object(ctx, m, place, made);
+        undo_object(ctx, o, m, place, made);
         return r;
     }
     return made;
@@ -136,7 +136,7 @@ static int make_over_whiteout(struct ovl_ctx *ctx, struct ovl_node *node, const 
     if (r == 0)
         r = ovl_sys_rename(aside, place, m->kind == MAKE_DIR ? RENAME_EXCHANGE_FLAG : 0);
     if (r < 0) {
-        undo_object(ctx, m, aside, made);
+        undo_object(ctx, node->ovl, m, aside, made);
         return r;
     }
     if (m->kind == MAKE_DIR)

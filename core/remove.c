@@ -96,7 +96,7 @@ int ovl_unlink(struct ovl_ctx *ctx, struct ovl_node *node)
 
 /* ---- directories ---------------------------------------------------------------------------------- */
 
-static int check_empty(struct ovl_ctx *ctx, const struct ovl_node *node)
+static int list_and_count(struct ovl_ctx *ctx, const struct ovl_node *node)
 {
     struct ovl_listing listing;
     int r = ovl_list(ctx, node, &listing);
@@ -104,6 +104,31 @@ static int check_empty(struct ovl_ctx *ctx, const struct ovl_node *node)
         return r;
     r = listing.count > 2 ? -ENOTEMPTY : 0;
     ovl_listing_free(&listing);
+    return r;
+}
+
+/* An opaque mark too may have been out of reach. */
+static int look_and_count(struct ovl_ctx *ctx, void *arg)
+{
+    struct ovl_node *node = arg;
+    int r = ovl_refresh(ctx, node);
+    if (r == 0 && !(node->exists && S_ISDIR(node->st.st_mode)))
+        r = -ESTALE;
+    return r < 0 ? r : list_and_count(ctx, node);
+}
+
+int ovl_check_empty(struct ovl_ctx *ctx, struct ovl_node *node)
+{
+    int r = list_and_count(ctx, node);
+    if (r != -EACCES || node->top != 0 || !node->ovl->has_upper)
+        return r;
+    size_t mark = ctx->used;
+    char *real = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    if (!real)
+        return -ENOMEM;
+    memcpy(real, node->real, ovl_strlen(node->real) + 1);
+    r = ovl_with_access(ctx, node->ovl, real, look_and_count, node);
+    ovl_ctx_reset(ctx, mark);
     return r;
 }
 
@@ -118,7 +143,7 @@ static int remove_upper_dir(struct ovl_ctx *ctx, struct ovl_node *node, bool whi
         return r;
     r = ctx->ops->rmdir(node->real);
     if (r == -ENOTEMPTY || r == -EEXIST) {
-        r = ovl_markers_clear(ctx, node->real);
+        r = ovl_markers_clear(ctx, node->ovl, node->real);
         if (r == 0)
             r = ctx->ops->rmdir(node->real);
     }
@@ -136,7 +161,7 @@ static int rmdir_locked(struct ovl_ctx *ctx, struct ovl_node *node, bool whiteou
         return -ENOENT;
     if (!S_ISDIR(node->st.st_mode))
         return -ENOTDIR;
-    r = check_empty(ctx, node);
+    r = ovl_check_empty(ctx, node);
     if (r < 0)
         return r;
     if (whiteout && !ovl_stack_has(&node->in, 0))
@@ -149,7 +174,9 @@ static int rmdir_once(struct ovl_ctx *ctx, struct ovl_node *node)
 {
     int r = ovl_may_change_parent(ctx, node);
     if (r == 0)
-        r = check_empty(ctx, node);
+        r = ovl_check_empty(ctx, node);
+    if (r == -ENOTEMPTY)
+        r = ovl_refused_first(ctx, node, r);
     int lower = r < 0 ? r : ovl_lower_has(ctx, node);
     if (lower < 0)
         return lower;

@@ -90,31 +90,37 @@ static int check_objects(const struct ovl_node *from, const struct ovl_node *to,
         return -EINVAL;
     if (is_ancestor(to, from))
         return flags & EXCHANGE ? -EINVAL : -ENOTEMPTY;
-    if (to->reserved)
-        return -EINVAL;
-    if (flags & EXCHANGE || !to->exists || is_same(from, to))
-        return 0;
-    if (is_dir(from) && !is_dir(to))
-        return -ENOTDIR;
-    return !is_dir(from) && is_dir(to) ? -EISDIR : 0;
+    return to->reserved ? -EINVAL : 0;
 }
 
-static int check_directories(struct ovl_ctx *ctx, const struct ovl_node *from, const struct ovl_node *to,
-                             unsigned flags)
+/* What is refused only to those who may change both directories. */
+static int refuse(struct ovl_ctx *ctx, const struct ovl_node *from, const struct ovl_node *to, int error)
 {
+    int r = ovl_refused_first(ctx, from, error);
+    return r == error ? ovl_refused_first(ctx, to, error) : r;
+}
+
+/* An object takes the place of one of its kind only. */
+static int check_kinds(struct ovl_ctx *ctx, const struct ovl_node *from, const struct ovl_node *to, unsigned flags)
+{
+    if (flags & EXCHANGE || !to->exists || is_same(from, to) || is_dir(from) == is_dir(to))
+        return 0;
+    return refuse(ctx, from, to, is_dir(from) ? -ENOTDIR : -EISDIR);
+}
+
+static int check_directories(struct ovl_ctx *ctx, const struct ovl_node *from, struct ovl_node *to, unsigned flags)
+{
+    int r = check_kinds(ctx, from, to, flags);
+    if (r < 0)
+        return r;
     /* A mount, or what passes through to the real file system, can't move along. */
     if ((is_dir(from) && ovl_space_below(ctx->space, from->path)) ||
         (is_dir(to) && ovl_space_below(ctx->space, to->path)))
         return -EBUSY;
     if (!is_dir(to) || flags & EXCHANGE)
         return 0;
-    struct ovl_listing listing;
-    int r = ovl_list(ctx, to, &listing);
-    if (r < 0)
-        return r;
-    r = listing.count > 2 ? -ENOTEMPTY : 0;
-    ovl_listing_free(&listing);
-    return r;
+    r = ovl_check_empty(ctx, to);
+    return r < 0 ? refuse(ctx, from, to, r) : 0;
 }
 
 /* ---- the move ---------------------------------------------------------------------------------------- */
@@ -149,7 +155,7 @@ static int clear_target(struct ovl_ctx *ctx, const struct end *to)
     int r = 0;
     if (to->lower)
         r = ovl_whiteout_takes_name(node) ? ovl_opaque_set(ctx, node->ovl, node->real) : ovl_whiteout_make(ctx, node);
-    return r < 0 ? r : ovl_markers_clear(ctx, node->real);
+    return r < 0 ? r : ovl_markers_clear(ctx, node->ovl, node->real);
 }
 
 /* A directory goes where a whiteout has the name: the two change places. */
@@ -241,7 +247,7 @@ static int sweep_below(struct ovl_ctx *ctx, struct ovl_node *node, void *arg)
     (void)arg;
     if (!S_ISDIR(node->st.st_mode))
         return 0;
-    int r = ovl_markers_sweep(ctx, node->real, false);
+    int r = ovl_markers_sweep(ctx, node->ovl, node->real, false);
     return r < 0 ? r : OVL_VISIT_BELOW;
 }
 
@@ -254,7 +260,7 @@ static void sweep(struct ovl_ctx *ctx, const struct end *moved, const struct end
     struct ovl_node *now = ovl_node_new(ctx);
     int r = now ? ovl_locate(ctx, now, to->node->path) : -ENOMEM;
     if (r == 0)
-        r = ovl_markers_sweep(ctx, now->real, to->lower);
+        r = ovl_markers_sweep(ctx, now->ovl, now->real, to->lower);
     if (r == 0)
         r = ovl_tree_walk(ctx, now, &sweeping);
     if (r < 0)

@@ -149,10 +149,10 @@ bool ovl_whiteout_takes_name(const struct ovl_node *node);
 int ovl_whiteout_at_name(struct ovl_ctx *ctx, const struct ovl_node *node);
 /* Mark the upper directory `real` as opaque, or take away every mark in it. */
 int ovl_opaque_set(struct ovl_ctx *ctx, const struct ovl *o, const char *real);
-int ovl_markers_clear(struct ovl_ctx *ctx, const char *real);
+int ovl_markers_clear(struct ovl_ctx *ctx, const struct ovl *o, const char *real);
 /* Remove the marks from an upper directory below which no lower layer takes part any more: they hide nothing. What is
  * visible stays, and so do the times. */
-int ovl_markers_sweep(struct ovl_ctx *ctx, const char *real, bool keep_opaque);
+int ovl_markers_sweep(struct ovl_ctx *ctx, const struct ovl *o, const char *real, bool keep_opaque);
 
 /* ---- lookup.c ---------------------------------------------------------------------------------- */
 /* Look up the last component of node->path, whose parent directory node->in is: fills exists,
@@ -222,6 +222,10 @@ struct ovl_widened {
 int ovl_widen(struct ovl_ctx *ctx, const struct ovl *o, const char *dir, const char *later,
               struct ovl_widened *widened);
 void ovl_narrow(const char *dir, const struct ovl_widened *widened);
+/* Do something to the upper directory `real` that is none of the program's doings: where its mode forbids it to the
+ * owner, the mode is widened meanwhile. */
+int ovl_with_access(struct ovl_ctx *ctx, const struct ovl *o, const char *real,
+                    int (*act)(struct ovl_ctx *ctx, void *arg), void *arg);
 /* Put back the mode that a killed process has noted. */
 void ovl_narrow_left_over(struct ovl_ctx *ctx, const char *note);
 
@@ -279,6 +283,11 @@ int ovl_copy_up_tree_aside(struct ovl_ctx *ctx, const struct ovl_node *dir, char
 /* With the tree locked: move the copies into the upper, which then has everything below the directory.  -ESTALE when
  * there is something that was not copied.  What is left at `aside` is the caller's to discard. */
 int ovl_copy_up_tree_place(struct ovl_ctx *ctx, struct ovl_node *dir, const char *aside);
+
+/* ---- remove.c ---------------------------------------------------------------------------------- */
+/* Whether a merged directory shows nothing: 0, -ENOTEMPTY, or an error. An upper directory is looked into whatever
+ * its mode, as the kernel does. */
+int ovl_check_empty(struct ovl_ctx *ctx, struct ovl_node *node);
 
 /* ---- create.c ---------------------------------------------------------------------------------- */
 /* Make a regular file for open(2) with O_CREAT: a descriptor, -EEXIST, or -ESTALE (look again). */

@@ -101,6 +101,29 @@ int ovl_has_whiteout(struct ovl_ctx *ctx, const char *root, const char *rel)
     return r;
 }
 
+/* Whether a directory that may be read but not searched lists the marker: what it hides must not be listed. */
+static int lists_marker(struct ovl_ctx *ctx, const char *real)
+{
+    enum { SIZE = 4096 };
+    size_t mark = ctx->used;
+    char *buf = ovl_ctx_alloc(ctx, SIZE);
+    int fd = buf ? ovl_sys_open(AT_FDCWD, real, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0) : -ENOMEM;
+    int r = fd < 0 && fd != -EACCES ? fd : 0;
+    ssize_t n = 0;
+    while (fd >= 0 && (n = ovl_sys_getdents(fd, buf, SIZE)) > 0) {
+        for (ssize_t at = 0; at < n;) {
+            const struct ovl_dirent *d = (const struct ovl_dirent *)(void *)(buf + at);
+            if (ovl_streq(d->d_name, OVL_WH_OPAQUE))
+                r = 1;
+            at += d->d_reclen;
+        }
+    }
+    if (fd >= 0)
+        ovl_sys_close(fd);
+    ovl_ctx_reset(ctx, mark);
+    return n < 0 ? (int)n : r;
+}
+
 int ovl_is_opaque(struct ovl_ctx *ctx, const char *real)
 {
     int r = is_marked(real, 'y');
@@ -115,8 +138,7 @@ int ovl_is_opaque(struct ovl_ctx *ctx, const char *real)
         n = ovl_append(path, OVL_REAL_MAX, (size_t)n, "/" OVL_WH_OPAQUE);
     r = n < 0 ? 0 : is_marker_file(path);
     ovl_ctx_reset(ctx, mark);
-    /* Without search permission the mark is not there for us; nor are the names that it would hide. */
-    return r == -EACCES ? 0 : r;
+    return r == -EACCES ? lists_marker(ctx, real) : r;
 }
 
 int ovl_may_hold_xattr_whiteouts(const char *real)
@@ -175,7 +197,14 @@ static int make_at_name(struct ovl_ctx *ctx, const struct ovl_node *node, char *
     if (r == 0) {
         struct stat st;
         bool replaces_dir = ovl_sys_lstat(place, &st) == 0 && S_ISDIR(st.st_mode);
-        r = ctx->ops->rename(aside, place, replaces_dir ? 2u /* RENAME_EXCHANGE */ : 0);
+        unsigned flags = replaces_dir ? 2u /* RENAME_EXCHANGE */ : 0;
+        struct ovl_widened widened;
+        r = ctx->ops->rename(aside, place, flags);
+        /* A directory that its owner may not write can't be moved. */
+        if (r == -EACCES && ovl_widen(ctx, node->ovl, place, place, &widened) == 0) {
+            r = ctx->ops->rename(aside, place, flags);
+            ovl_narrow(r < 0 ? place : aside, &widened);
+        }
     }
     ovl_work_discard(ctx, node->ovl, aside);
     return r;
@@ -231,8 +260,17 @@ int ovl_whiteout_at_name(struct ovl_ctx *ctx, const struct ovl_node *node)
     return r == -ENOENT ? 0 : r;
 }
 
-int ovl_opaque_set(struct ovl_ctx *ctx, const struct ovl *o, const char *real)
+struct marking {
+    const struct ovl *ovl;
+    const char *real;
+    bool keep_opaque; /* of a sweep */
+};
+
+static int set_opaque(struct ovl_ctx *ctx, void *arg)
 {
+    const struct marking *marking = arg;
+    const struct ovl *o = marking->ovl;
+    const char *real = marking->real;
     if (o->whiteout == OVL_WHITEOUT_KERNEL) {
         /* Mounted by root, overlayfs reads trusted.; mounted with userxattr, user. */
         int trusted = ovl_sys_lsetxattr(real, "trusted." XATTR_OPAQUE, "y", 1, 0);
@@ -249,6 +287,12 @@ int ovl_opaque_set(struct ovl_ctx *ctx, const struct ovl *o, const char *real)
     int r = n < 0 ? (int)n : ovl_sys_mknod(path, S_IFREG | WHITEOUT_MODE, 0);
     ovl_ctx_reset(ctx, mark);
     return r == -EEXIST ? 0 : r;
+}
+
+int ovl_opaque_set(struct ovl_ctx *ctx, const struct ovl *o, const char *real)
+{
+    struct marking marking = {.ovl = o, .real = real};
+    return ovl_with_access(ctx, o, real, set_opaque, &marking);
 }
 
 /* Remove one name of a directory that shows nothing: a whiteout in some form. */
@@ -306,13 +350,20 @@ static int for_each_name(struct ovl_ctx *ctx, const char *real,
     return r;
 }
 
-int ovl_markers_clear(struct ovl_ctx *ctx, const char *real)
+static int clear_markers(struct ovl_ctx *ctx, void *arg)
 {
-    int r = for_each_name(ctx, real, clear_name);
+    const struct marking *marking = arg;
+    int r = for_each_name(ctx, marking->real, clear_name);
     /* Last, so that at no moment more shows than before. */
     if (r == 0)
-        r = clear_name(ctx, real, OVL_WH_OPAQUE);
+        r = clear_name(ctx, marking->real, OVL_WH_OPAQUE);
     return r == -ENOENT ? 0 : r;
+}
+
+int ovl_markers_clear(struct ovl_ctx *ctx, const struct ovl *o, const char *real)
+{
+    struct marking marking = {.ovl = o, .real = real};
+    return ovl_with_access(ctx, o, real, clear_markers, &marking);
 }
 
 static int sweep_name(struct ovl_ctx *ctx, const char *real, const char *name)
@@ -332,16 +383,23 @@ static void remove_opaque_marks(struct ovl_ctx *ctx, const char *real)
     clear_name(ctx, real, OVL_WH_OPAQUE);
 }
 
-int ovl_markers_sweep(struct ovl_ctx *ctx, const char *real, bool keep_opaque)
+static int sweep_markers(struct ovl_ctx *ctx, void *arg)
 {
+    const struct marking *marking = arg;
     struct stat st;
-    int r = ovl_sys_lstat(real, &st);
+    int r = ovl_sys_lstat(marking->real, &st);
     if (r == 0)
-        r = for_each_name(ctx, real, sweep_name);
+        r = for_each_name(ctx, marking->real, sweep_name);
     if (r < 0)
         return r;
-    if (!keep_opaque)
-        remove_opaque_marks(ctx, real);
+    if (!marking->keep_opaque)
+        remove_opaque_marks(ctx, marking->real);
     const struct timespec times[2] = {st.st_atim, st.st_mtim};
-    return ovl_sys_utimensat(AT_FDCWD, real, times, AT_SYMLINK_NOFOLLOW);
+    return ovl_sys_utimensat(AT_FDCWD, marking->real, times, AT_SYMLINK_NOFOLLOW);
+}
+
+int ovl_markers_sweep(struct ovl_ctx *ctx, const struct ovl *o, const char *real, bool keep_opaque)
+{
+    struct marking marking = {.ovl = o, .real = real, .keep_opaque = keep_opaque};
+    return ovl_with_access(ctx, o, real, sweep_markers, &marking);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Giving an upper directory's owner write permission for the length of one rename.
+ * Giving an upper directory's owner all permissions for the length of one change.
  *
- * An ordinary user's copy of a 0555 directory must still take names (CONTRACT 3.9), and moving a directory needs
- * write permission on itself.  What must hold: a kill in between is undone by the next run.  For that a note
+ * An ordinary user's copy of a 0555 directory must still take names (CONTRACT 3.9), moving a directory needs write
+ * permission on itself, and marks are no names of the program's.  What must hold: a kill in between is undone by the next run.  For that a note
  * stands in the work directory meanwhile: a symbolic link whose target is "MODE:PATH".
  */
 #include "types.h"
@@ -49,6 +49,22 @@ void ovl_narrow(const char *dir, const struct ovl_widened *widened)
         ovl_log_line(OVL_LOG_ERROR, dir, ": its mode could not be put back before the next run", NULL);
     else
         ovl_sys_unlink(widened->note);
+}
+
+int ovl_with_access(struct ovl_ctx *ctx, const struct ovl *o, const char *real,
+                    int (*act)(struct ovl_ctx *ctx, void *arg), void *arg)
+{
+    int r = act(ctx, arg);
+    if (r != -EACCES)
+        return r;
+    size_t mark = ctx->used;
+    struct ovl_widened widened;
+    if (ovl_widen(ctx, o, real, real, &widened) == 0 && widened.note) {
+        r = act(ctx, arg);
+        ovl_narrow(real, &widened);
+    }
+    ovl_ctx_reset(ctx, mark);
+    return r;
 }
 
 void ovl_narrow_left_over(struct ovl_ctx *ctx, const char *note)

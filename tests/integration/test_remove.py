@@ -200,3 +200,59 @@ def test_directory_of_another_mode(compare):
         mkdir @/ro/d
         stat @/ro/f
     """)
+
+
+@pytest.mark.parametrize("form", ["oci", "kernel"])
+@pytest.mark.parametrize("mode", ["0555", "0500", "0444", "0311", "0"])
+def test_modes_that_keep_the_owner_out(compare, mode, form):
+    """C-3.7: such a directory can be made where a lower one was, replaced, removed and made again; its marks go with it."""
+    long = "n" * 255
+    compare([{"d/f": "1", "e/f": "1", f"{long}/f": "1", "gone/f": "1", "deep/d/f": "1"}], f"""
+        unlink @/d/f
+        chmod @/d {mode}
+        rmdir @/d
+        mkdir @/d {mode}
+        stat @/d
+        rmdir @/d
+        stat @/d
+        mkdir @/d {mode}
+        mkdir @/empty 0755
+        rename @/empty @/d
+        stat @/d
+        mkdir @/gone {mode}
+        readdir @/gone
+        unlink @/e/f
+        chmod @/e {mode}
+        remove @/e
+        put @/e file
+        unlink @/{long}/f
+        chmod @/{long} {mode}
+        rmdir @/{long}
+        mkdir @/{long} {mode}
+        stat @/{long}
+        rmdir @/{long}
+        mkdir @/new {mode}
+        rmdir @/new
+        unlink @/deep/d/f
+        chmod @/deep/d {mode}
+        rmdir @/deep/d
+        rmdir @/deep
+        chmod @/gone 0755
+        readdir @/gone
+    """, upper={"gone": GONE}, options=f",whiteout={form}")
+
+
+@pytest.mark.parametrize("mode", ["0666", "0444"])
+def test_an_opaque_directory_that_can_not_be_searched(compare, mode):
+    """C-2.3: nothing that it hides is listed either."""
+    compare([{"d/f": "1", "d/sub/": None}], f"""
+        unlink @/d/f
+        rmdir @/d/sub
+        rmdir @/d
+        mkdir @/d {mode}
+        readdir @/d
+        stat @/d/f
+        ident @/d
+        chmod @/d 0755
+        ident @/d
+    """)
