@@ -10,7 +10,6 @@
  */
 #include "types.h"
 
-#define ASIDE_PREFIX ".wh..wh.new-"
 #define RENAME_EXCHANGE_FLAG 2u
 #if defined(__aarch64__)
 #define KERNEL_O_LARGEFILE 0400000
@@ -114,22 +113,33 @@ static int make_in_place(struct ovl_ctx *ctx, struct ovl_node *node, const struc
     return made;
 }
 
-/* A whiteout has the very name: make the object beside it, then let them change places. */
-static int make_over_whiteout(struct ovl_ctx *ctx, struct ovl_node *node, const struct make *m, const char *place)
+/* The path of an object that is made beside its place. */
+static int name_aside(const char *place, char *aside)
 {
     char prefix[64];
     char number[24];
-    char *aside = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
-    ssize_t n = ovl_append(prefix, sizeof prefix, 0, ASIDE_PREFIX);
+    ssize_t n = ovl_append(prefix, sizeof prefix, 0, OVL_WH_ASIDE);
     ovl_append(prefix, sizeof prefix, (size_t)n, ovl_decimal(number, (uint64_t)ovl_sys_gettid()));
-    if (!aside)
-        return -ENOMEM;
     memcpy(aside, place, ovl_strlen(place) + 1);
     size_t dir = (size_t)(ovl_strrchr(aside, '/') + 1 - aside);
     n = ovl_append(aside, OVL_REAL_MAX, dir, prefix);
-    if (n < 0)
-        return (int)n;
+    return n < 0 ? (int)n : 0;
+}
+
+static int make_aside(struct ovl_ctx *ctx, struct ovl *o, const struct make *m, const char *aside)
+{
     int made = make_object(ctx, m, aside);
+    if (made != -EEXIST)
+        return made;
+    /* The directory is locked: a killed thread of this number has left it. */
+    ovl_work_discard(ctx, o, aside);
+    return make_object(ctx, m, aside);
+}
+
+static int move_aside_in(struct ovl_ctx *ctx, struct ovl_node *node, const struct make *m, const char *aside,
+                         const char *place)
+{
+    int made = make_aside(ctx, node->ovl, m, aside);
     if (made < 0)
         return made;
     int r = m->kind == MAKE_DIR ? ovl_opaque_set(ctx, node->ovl, aside) : 0;
@@ -141,6 +151,26 @@ static int make_over_whiteout(struct ovl_ctx *ctx, struct ovl_node *node, const 
     }
     if (m->kind == MAKE_DIR)
         ovl_sys_unlink(aside); /* now the whiteout */
+    return made;
+}
+
+/* A whiteout has the very name: make the object beside it, then let them change places.  The work directory says
+ * meanwhile where that is, so that a kill leaves nothing in the upper for ever. */
+static int make_over_whiteout(struct ovl_ctx *ctx, struct ovl_node *node, const struct make *m, const char *place)
+{
+    char *aside = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    char *note = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    int r = aside && note ? name_aside(place, aside) : -ENOMEM;
+    if (r == 0)
+        r = ovl_work_name(node->ovl, note);
+    bool noted = r == 0 && !ovl_has_prefix(aside, "/proc/self/fd/"); /* else too deep to be said */
+    if (noted)
+        r = ovl_sys_symlink(aside, note);
+    if (r < 0)
+        return r;
+    int made = move_aside_in(ctx, node, m, aside, place);
+    if (noted)
+        ovl_sys_unlink(note);
     return made;
 }
 

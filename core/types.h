@@ -128,6 +128,8 @@ const struct ovl_region *ovl_region_at(const struct ovl_space *space, const char
 #define OVL_WH_PREFIX ".wh."
 #define OVL_WH_PREFIX_LENGTH 4
 #define OVL_WH_OPAQUE ".wh..wh..opq"
+/* Begins the name of something half-made in the upper, beside the whiteout whose place it will take. */
+#define OVL_WH_ASIDE ".wh..wh.new-"
 /* Whether an object found in a layer is itself a whiteout: a 0/0 device, or a zero-size file with
  * the whiteout xattr in a directory marked opaque=x: 1, 0, or an error. */
 int ovl_is_whiteout(struct ovl_ctx *ctx, const char *real, const struct stat *st);
@@ -209,7 +211,8 @@ void ovl_shared_renamed(struct ovl_shared *shared);
 int ovl_work_name(const struct ovl *o, char *out);
 /* The number of this process's pid name space. */
 uint64_t ovl_pid_space(void);
-/* Remove what lies at a path in the work directory, a tree too, and forget its identity. Best effort. */
+/* Remove what lies at a path in the work directory, a tree too, and forget its identity (o NULL: it has none). Best
+ * effort. */
 void ovl_work_discard(struct ovl_ctx *ctx, struct ovl *o, const char *top);
 
 /* ---- widen.c ------------------------------------------------------------------------------------- */
@@ -227,7 +230,7 @@ void ovl_narrow(const char *dir, const struct ovl_widened *widened);
 int ovl_with_access(struct ovl_ctx *ctx, const struct ovl *o, const char *real,
                     int (*act)(struct ovl_ctx *ctx, void *arg), void *arg);
 /* Put back the mode that a killed process has noted. */
-void ovl_narrow_left_over(struct ovl_ctx *ctx, const char *note);
+void ovl_narrow_left_over(struct ovl_ctx *ctx, const struct ovl *o, const char *note);
 
 /* ---- identity.c ------------------------------------------------------------------------------- */
 /* Record that upper object `copy` (as fstat answers) has the identity of `origin`. */

@@ -316,7 +316,9 @@ static int clear_name(struct ovl_ctx *ctx, const char *real, const char *name)
         if (r >= 0)
             r = r ? 0 : -ENOTEMPTY;
     }
-    if (r == 0)
+    if (r == 0 && S_ISDIR(st.st_mode) && ovl_has_prefix(name, OVL_WH_ASIDE))
+        ovl_work_discard(ctx, NULL, path); /* of a killed process */
+    else if (r == 0)
         r = S_ISDIR(st.st_mode) ? -ENOTEMPTY : ovl_sys_unlink(path);
     ovl_ctx_reset(ctx, mark);
     return r;

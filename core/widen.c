@@ -4,9 +4,12 @@
  *
  * An ordinary user's copy of a 0555 directory must still take names (CONTRACT 3.9), moving a directory needs write
  * permission on itself, and marks are no names of the program's.  What must hold: a kill in between is undone by the next run.  For that a note
- * stands in the work directory meanwhile: a symbolic link whose target is "MODE:PATH".
+ * stands in the work directory meanwhile: a symbolic link whose target is "MODE:PATH", told from the copy of a link
+ * by its name.
  */
 #include "types.h"
+
+#define NOTE_SUFFIX ".mode"
 
 int ovl_widen(struct ovl_ctx *ctx, const struct ovl *o, const char *dir, const char *later, struct ovl_widened *widened)
 {
@@ -26,6 +29,8 @@ int ovl_widen(struct ovl_ctx *ctx, const struct ovl *o, const char *dir, const c
     n = ovl_append(target, OVL_REAL_MAX, (size_t)n, later);
     r = n < 0 ? (int)n : ovl_work_name(o, note);
     if (r == 0)
+        r = (int)ovl_append(note, OVL_REAL_MAX, ovl_strlen(note), NOTE_SUFFIX);
+    if (r > 0)
         r = ovl_sys_symlink(target, note);
     if (r < 0)
         return r;
@@ -67,8 +72,11 @@ int ovl_with_access(struct ovl_ctx *ctx, const struct ovl *o, const char *real,
     return r;
 }
 
-void ovl_narrow_left_over(struct ovl_ctx *ctx, const char *note)
+void ovl_narrow_left_over(struct ovl_ctx *ctx, const struct ovl *o, const char *note)
 {
+    const char *dot = ovl_strrchr(note, '.');
+    if (!dot || !ovl_streq(dot, NOTE_SUFFIX))
+        return;
     size_t mark = ctx->used;
     struct stat st;
     char *target = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
@@ -77,7 +85,8 @@ void ovl_narrow_left_over(struct ovl_ctx *ctx, const char *note)
         target[n] = '\0';
         const char *p = target;
         uint64_t mode = ovl_parse_decimal(&p);
-        if (*p++ == ':' && *p == '/' && mode <= 07777 && ovl_sys_lstat(p, &st) == 0 && S_ISDIR(st.st_mode))
+        bool ours = *p++ == ':' && mode <= 07777 && ovl_is_below(p, o->layer[0].path, o->layer[0].length);
+        if (ours && ovl_sys_lstat(p, &st) == 0 && S_ISDIR(st.st_mode))
             ovl_sys_chmod(p, (mode_t)mode);
     }
     ovl_ctx_reset(ctx, mark);

@@ -81,7 +81,7 @@ static int discard_file(struct ovl_ctx *ctx, struct ovl *o, const char *path)
     struct stat st;
     bool known = ovl_sys_lstat(path, &st) == 0;
     int r = ctx->ops->unlink(path);
-    if (r == 0 && known && st.st_nlink == 1)
+    if (r == 0 && o && known && st.st_nlink == 1)
         ovl_identity_forget(o, &st);
     return r;
 }
@@ -91,7 +91,7 @@ static int discard_dir(struct ovl_ctx *ctx, struct ovl *o, const char *path)
     struct stat st;
     bool known = ovl_sys_lstat(path, &st) == 0;
     int r = ctx->ops->rmdir(path);
-    if (r == 0 && known)
+    if (r == 0 && o && known)
         ovl_identity_forget(o, &st);
     return r;
 }
@@ -137,6 +137,26 @@ static bool is_left_over(const char *name, uint64_t pid_space)
     return *p == '-' && tid > 0 && tid <= INT32_MAX && ovl_sys_kill((pid_t)tid, 0) == -ESRCH;
 }
 
+/* A note in the work directory (create.c) names what a killed process was making in the upper. */
+static void discard_noted(struct ovl_ctx *ctx, struct ovl *o, const char *note)
+{
+    size_t mark = ctx->used;
+    char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    ssize_t n = path ? ovl_sys_readlink(note, path, OVL_REAL_MAX - 1) : -ENOMEM;
+    if (n > 0) {
+        path[n] = '\0';
+        struct ovl_open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = OVL_RESOLVE_NO_SYMLINKS};
+        bool ours = ovl_is_below(path, o->layer[0].path, o->layer[0].length) &&
+                    ovl_has_prefix(ovl_strrchr(path, '/') + 1, OVL_WH_ASIDE);
+        int fd = ours ? ovl_sys_openat2(AT_FDCWD, path, &how) : -ENOENT;
+        if (fd >= 0) {
+            ovl_sys_close(fd);
+            ovl_work_discard(ctx, o, path);
+        }
+    }
+    ovl_ctx_reset(ctx, mark);
+}
+
 static void clean(struct ovl_ctx *ctx, struct ovl *o)
 {
     enum { SIZE = 8192 };
@@ -159,7 +179,10 @@ static void clean(struct ovl_ctx *ctx, struct ovl *o)
             memcpy(path, dir, (size_t)length);
             if (ovl_append(path, OVL_REAL_MAX, (size_t)length, d->d_name) < 0)
                 continue;
-            ovl_narrow_left_over(ctx, path);
+            if (o->has_upper) {
+                ovl_narrow_left_over(ctx, o, path);
+                discard_noted(ctx, o, path);
+            }
             ovl_work_discard(ctx, o, path);
         }
     }

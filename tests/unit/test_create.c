@@ -7,6 +7,7 @@
 #include "fixture.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -209,6 +210,35 @@ static void made_by_somebody_else(void **state)
     assert_string_equal(names(f, ""), "name ");
 }
 
+/* What a killed thread of the same number left beside a whiteout is in nobody's way (C-3.4, C-3.7). */
+static void where_a_killed_one_was_making(void **state)
+{
+    struct fixture *f = *state;
+    char left[64];
+    make_file(f, "lower1/d/file", 0644, "");
+    make_file(f, "lower1/d/dir/x", 0644, "");
+    make_dir(f, "upper/d", 0755);
+    fixture_open(f, ",whiteout=kernel");
+    assert_int_equal(op_unlink(f, "/d/file"), 0);
+    assert_int_equal(op_unlink(f, "/d/dir/x"), 0);
+    assert_int_equal(op_rmdir(f, "/d/dir"), 0);
+    snprintf(left, sizeof left, "upper/d/.wh..wh.new-%d", (int)ovl_sys_gettid());
+    make_dir(f, left, 0755);
+    int fd = op_open(f, "/d/file", O_WRONLY | O_CREAT | O_EXCL, 0644);
+    assert_true(fd >= 0);
+    close(fd);
+    make_file(f, left, 0600, "half");
+    assert_int_equal(op_mkdir(f, "/d/dir", 0755), 0);
+    assert_string_equal(names(f, "/d"), "dir file ");
+    assert_false(is_there(f, left));
+    assert_int_equal(leftovers(f), 0);
+    /* A directory that is left does not keep its parent from going. */
+    make_dir(f, "upper/d/.wh..wh.new-1", 0755);
+    assert_int_equal(op_rmdir(f, "/d/dir"), 0);
+    assert_int_equal(op_unlink(f, "/d/file"), 0);
+    assert_int_equal(op_rmdir(f, "/d"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +248,7 @@ int main(void)
         FIXTURE_TEST(over_oci_whiteouts),
         FIXTURE_TEST(over_kernel_whiteouts),
         FIXTURE_TEST(over_the_whiteout_of_a_long_name),
+        FIXTURE_TEST(where_a_killed_one_was_making),
         FIXTURE_TEST(no_residue),
         FIXTURE_TEST(the_set_group_bit_is_inherited),
         FIXTURE_TEST(a_file_without_a_name),

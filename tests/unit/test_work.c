@@ -58,6 +58,44 @@ static void leftovers_of_the_dead_go(void **state)
     assert_true(is_there(f, "lower1/a"));
 }
 
+/* Notes of what was being made in the upper, and links that look like them. */
+static void leave_notes(struct fixture *f)
+{
+    static const char *const target[] = {"upper/d/.wh..wh.new-1",   "upper/d/.wh..wh.new-2",
+                                         "upper/d/.wh.gone",        "lower1/.wh..wh.new-3",
+                                         "upper/out/.wh..wh.new-4", "upper/none/.wh..wh.new-5"};
+    char path[OVL_REAL_MAX];
+    for (size_t i = 0; i < sizeof target / sizeof *target; i++)
+        if (ovl_work_name(f->ovl, path) < 0 || symlink(real(f, target[i]), path) != 0)
+            _exit(1);
+    _exit(0);
+}
+
+static void what_the_dead_were_making_in_the_upper_goes(void **state)
+{
+    struct fixture *f = *state;
+    make_file(f, "upper/d/.wh..wh.new-1", 0644, "half");
+    make_file(f, "upper/d/.wh..wh.new-2/.wh..wh..opq", 0644, "");
+    make_file(f, "upper/d/.wh.gone", 0644, "");
+    make_file(f, "lower1/.wh..wh.new-3", 0644, "");
+    make_file(f, "lower1/.wh..wh.new-4", 0644, "");
+    make_link(f, "upper/out", real(f, "lower1"));
+    fixture_open(f, "");
+    pid_t pid = fork();
+    if (pid == 0)
+        leave_notes(f);
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    ovl_space_clean(&f->ctx);
+    assert_int_equal(leftovers(f), 0);
+    assert_false(is_there(f, "upper/d/.wh..wh.new-1"));
+    assert_false(is_there(f, "upper/d/.wh..wh.new-2"));
+    assert_true(is_there(f, "upper/d/.wh.gone"));
+    assert_true(is_there(f, "lower1/.wh..wh.new-3"));
+    assert_true(is_there(f, "lower1/.wh..wh.new-4"));
+}
+
 static void the_living_keep_theirs(void **state)
 {
     struct fixture *f = *state;
@@ -79,6 +117,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(names_differ),
         FIXTURE_TEST(leftovers_of_the_dead_go),
+        FIXTURE_TEST(what_the_dead_were_making_in_the_upper_goes),
         FIXTURE_TEST(the_living_keep_theirs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
