@@ -61,7 +61,7 @@ static const struct ovl *home_of(struct ovl_ctx *ctx, const struct ovl_node *nod
 /* 1 when there is nothing to do. */
 static int check_names(struct ovl_ctx *ctx, const struct ovl_node *from, const struct ovl_node *to, unsigned flags)
 {
-    if (flags & ~(NOREPLACE | EXCHANGE) || flags == (NOREPLACE | EXCHANGE))
+    if (flags & ~(NOREPLACE | EXCHANGE | WHITEOUT) || (flags & EXCHANGE && flags != EXCHANGE))
         return -EINVAL;
     if (home_of(ctx, from) != home_of(ctx, to))
         return -EXDEV;
@@ -113,6 +113,8 @@ static int check_directories(struct ovl_ctx *ctx, const struct ovl_node *from, s
     int r = check_kinds(ctx, from, to, flags);
     if (r < 0)
         return r;
+    if (flags & WHITEOUT)
+        return refuse(ctx, from, to, -EINVAL); /* as overlayfs, which leaves whiteouts by itself */
     /* A mount, or what passes through to the real file system, can't move along. */
     if ((is_dir(from) && ovl_space_below(ctx->space, from->path)) ||
         (is_dir(to) && ovl_space_below(ctx->space, to->path)))

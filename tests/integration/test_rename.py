@@ -206,6 +206,13 @@ def test_whiteout_flag_leaves_a_whiteout(compare, source, role):
     """RENAME_WHITEOUT below an overlay: what the kernel's overlayfs answers (C-3.6)."""
     compare([LOW], f"""
         rename @/{source} @/new RENAME_WHITEOUT
+        rename @/{source} @/d RENAME_WHITEOUT
+        rename @/{source} @/missing/x RENAME_WHITEOUT
+        rename @/missing @/new RENAME_WHITEOUT
+        rename @/d @/{source} RENAME_WHITEOUT
+        rename @/{source} @/{source} RENAME_WHITEOUT
+        rename @/{source} @/b RENAME_WHITEOUT|RENAME_NOREPLACE
+        rename @/{source} @/b RENAME_WHITEOUT|RENAME_EXCHANGE
         stat @/{source}
         stat @/new
     """, upper=UP, without={"bare": "marks"})
