@@ -169,6 +169,10 @@ static int make_file(struct ovl_ctx *ctx, const struct ovl_node *node, const cha
         in = ovl_sys_open(AT_FDCWD, node->real, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
         if (in < 0)
             return in;
+        if (!ovl_sys_may_write((uint64_t)node->st.st_size)) {
+            ovl_sys_close(in);
+            return -EFBIG;
+        }
     }
     int out = ovl_sys_open(AT_FDCWD, aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     int r = out < 0 ? out : 0;

@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/resource.h>
@@ -299,6 +300,14 @@ static inline pid_t ovl_sys_getpid(void)
 static inline pid_t ovl_sys_gettid(void)
 {
     return (pid_t)ovl_sys_raw(SYS_gettid, 0, 0, 0, 0, 0, 0);
+}
+
+/* Whether RLIMIT_FSIZE lets this process write a file of so many bytes: beyond it the kernel answers with a signal that
+ * ends the program. */
+static inline bool ovl_sys_may_write(uint64_t size)
+{
+    struct rlimit limit;
+    return ovl_sys_prlimit(RLIMIT_FSIZE, NULL, &limit) < 0 || size <= limit.rlim_cur;
 }
 
 static inline int ovl_sys_kill(pid_t pid, int sig)

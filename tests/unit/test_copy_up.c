@@ -6,9 +6,13 @@
 #include "fixture.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -268,6 +272,33 @@ static void without_an_upper_everything_is_erofs(void **state)
     assert_int_equal(op_access(f, "/file", R_OK), 0);
 }
 
+/* C-4.6: a limit on the size of files refuses what it must and kills nobody. */
+static void the_file_size_limit_sends_no_signal(void **state)
+{
+    struct fixture *f = *state;
+    make_file(f, "lower1/big", 0644, "longer than the limit");
+    make_file(f, "lower1/small", 0644, "1");
+    fixture_open(f, "");
+    ovl_space_clean(&f->ctx);
+    pid_t child = fork();
+    if (child == 0) {
+        const struct rlimit limit = {4, 4};
+        signal(SIGXFSZ, SIG_DFL);
+        if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
+            _exit(2);
+        bool right = op_open(f, "/big", O_WRONLY | O_APPEND, 0) == -EFBIG &&
+                     op_open(f, "/small", O_WRONLY | O_APPEND, 0) >= 0 &&
+                     op_open(f, "/big", O_WRONLY | O_TRUNC, 0) >= 0;
+        _exit(!right);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(leftovers(f), 0);
+    assert_string_equal(text_of(f, "upper/small"), "1");
+    assert_string_equal(text_of(f, "upper/big"), "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +313,7 @@ int main(void)
         FIXTURE_TEST(reading_copies_nothing),
         FIXTURE_TEST(opening_for_writing),
         FIXTURE_TEST(without_an_upper_everything_is_erofs),
+        FIXTURE_TEST(the_file_size_limit_sends_no_signal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
