@@ -344,9 +344,18 @@ def test_set_id_bits_go_where_the_owner_can_not_be_kept(world, user_only):
     """C-3.3."""
     if os.geteuid() != 0:
         pytest.skip("needs root to make layers of another owner")
-    side = world.ovl([{"s": File(content="s", mode=0o6755)}], upper={}, lower_owner=(0, 0))
+    side = world.ovl([{"s": File(content="s", mode=0o6755), "d/": Dir(mode=0o2775), "e/": Dir(mode=0o2577)}],
+                     upper={}, lower_owner=(0, 0))
     lines = side.opsh("""
         utimens @/s 1.0 2.0
         stat @/s
+        mkdir @/d/new
+        stat @/d
+        stat @/d/new
+        utimens @/e 1.0 2.0
+        stat @/e
     """)[0]
     assert lines[1].startswith("ok f 0755 ")
+    assert lines[3].startswith("ok d 0775 ")
+    assert lines[4].startswith("ok d 0755 ")
+    assert lines[6].startswith("ok d 0577 ")
