@@ -296,7 +296,7 @@ int ovl_link(struct ovl_ctx *ctx, struct ovl_node *from, struct ovl_node *to)
         return ovl_refused_first(ctx, to, -EPERM);
     if (to->reserved)
         return -EINVAL;
-    r = ovl_may_change_parent(ctx, to);
+    r = ovl_refused_first(ctx, to, 0);
     if (r == 0)
         r = ovl_copy_up(ctx, from, OVL_COPY_ALL);
     if (r < 0)

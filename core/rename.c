@@ -9,6 +9,8 @@
  */
 #include "types.h"
 
+#include <unistd.h>
+
 #define TRIES 16
 #define NOREPLACE 1u
 #define EXCHANGE 2u
@@ -108,9 +110,27 @@ static int check_kinds(struct ovl_ctx *ctx, const struct ovl_node *from, const s
     return refuse(ctx, from, to, is_dir(from) ? -ENOTDIR : -EISDIR);
 }
 
+static bool have_one_parent(const struct ovl_node *a, const struct ovl_node *b)
+{
+    return a->name == b->name && memcmp(a->path, b->path, a->name) == 0;
+}
+
+/* A directory that gets another parent is itself changed: its "..". */
+static int check_moves(struct ovl_ctx *ctx, const struct ovl_node *from, const struct ovl_node *to, unsigned flags)
+{
+    if (have_one_parent(from, to))
+        return 0;
+    int r = is_dir(from) ? ovl_may(ctx, from->ovl, from->top, from->real, &from->st, W_OK, true) : 0;
+    if (r == 0 && flags & EXCHANGE && is_dir(to))
+        r = ovl_may(ctx, to->ovl, to->top, to->real, &to->st, W_OK, true);
+    return r < 0 ? refuse(ctx, from, to, r) : 0;
+}
+
 static int check_directories(struct ovl_ctx *ctx, const struct ovl_node *from, struct ovl_node *to, unsigned flags)
 {
     int r = check_kinds(ctx, from, to, flags);
+    if (r == 0)
+        r = check_moves(ctx, from, to, flags);
     if (r < 0)
         return r;
     if (flags & WHITEOUT)
@@ -327,9 +347,8 @@ static int ask_lower(struct ovl_ctx *ctx, struct end *end)
 
 static int prepare(struct ovl_ctx *ctx, struct move *m)
 {
-    int r = ovl_may_change_parent(ctx, m->from.node);
-    if (r == 0)
-        r = ovl_may_change_parent(ctx, m->to.node);
+    /* Asked for also where both directories are in the upper: what is refused leaves no trace. */
+    int r = refuse(ctx, m->from.node, m->to.node, 0);
     if (r == 0)
         r = copy_up_end(ctx, &m->from);
     if (r == 0 && m->flags & EXCHANGE)

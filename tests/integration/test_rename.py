@@ -193,6 +193,24 @@ def test_across_the_border(compare):
     """, outside={"out": "outside"}, without={"bare": "border"})
 
 
+def test_what_is_refused_leaves_no_trace(compare):
+    """No times of a directory change, and nothing is copied up."""
+    compare([LOW], """
+        rename @/a @/closed/new
+        rename @/closed/f @/new
+        link @/d/x @/closed/new
+        rename @/fixed @/d/new
+        rename @/fixed @/ud/new
+        rename @/ud @/fixed RENAME_EXCHANGE
+        rename @/d/up @/fixed RENAME_EXCHANGE
+        stat @/a
+        stat @/d/x
+        stat @/closed
+        stat @
+        stat @/d
+    """, upper={"closed/": Dir(mode=0o555), "closed/f": "1", "fixed/": Dir(mode=0o555), **UP})
+
+
 def test_sticky_directory(compare):
     compare([{"t/": Dir(mode=0o1777), "t/f": "1", "t/g": "2"}], """
         rename @/t/f @/t/h
