@@ -190,6 +190,27 @@ def test_xattrs(compare):
     """)
 
 
+def test_xattrs_of_what_can_not_be_read(compare):
+    compare([{"d/": Dir(mode=0o755, xattrs={"user.k": "v"}), "f": File(content="f", xattrs={"user.k": "v"})}], """
+        chmod @/d 0311
+        removexattr @/d user.a
+        removexattr @/d user.k
+        setxattr @/d user.b 1 XATTR_CREATE
+        setxattr @/d user.c 1 XATTR_REPLACE
+        getxattr @/d user.b
+        chmod @/f 0200
+        removexattr @/f user.a
+        removexattr @/f user.k
+        setxattr @/f user.b 1 XATTR_CREATE
+        setxattr @/f user.b 1 XATTR_CREATE
+        chmod @/f 0400
+        setxattr @/f user.b 2
+        removexattr @/f user.b
+        getxattr @/f user.b
+        chmod @/d 0755
+    """)
+
+
 def test_acl_survives_copy_up(compare):
     acl = b"\x02\0\0\0" + b"".join(tag.to_bytes(2, "little") + perm.to_bytes(2, "little") + ident.to_bytes(4, "little")
                                    for tag, perm, ident in [(1, 6, 2**32 - 1), (2, 7, 4242), (4, 4, 2**32 - 1),
