@@ -279,6 +279,11 @@ static int decide(struct merge *m, uint32_t begin, uint32_t end, char *path, str
         int looked = may_be_whiteout(m, r) ? look(m, r, path, &st, &whiteout) : 0;
         if (looked == -ENOENT)
             continue;
+        if (looked == -EACCES && r->type == DT_CHR) {
+            /* Of a directory that may be read and not searched. Devices that are no whiteouts are rare in layers. */
+            whiteout = true;
+            looked = 0;
+        }
         if (looked < 0)
             return looked;
         if (whiteout || (shown && r->type != DT_DIR))

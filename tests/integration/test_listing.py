@@ -150,3 +150,16 @@ def test_walkers(compare):
         glob @/[de]/*
         glob @/nothing*
     """)
+
+
+@pytest.mark.parametrize("form", ["oci", "kernel"])
+def test_directories_that_can_not_be_searched(compare, form):
+    """C-2.4: their names are listed, and no whiteout among them."""
+    compare([A, B, C], """
+        unlink @/d/1
+        unlink @/d/fifo
+        chmod @/d 0444
+        readdir @/d
+        stat @/d/2
+        glob @/d/*
+    """, options=f",whiteout={form}")
