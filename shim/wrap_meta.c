@@ -393,7 +393,7 @@ static int truncate_node(struct shim_call *call, struct ovl_node *node, off_t le
     if (!S_ISREG(node->st.st_mode) || length < 0)
         return -EINVAL;
     int r = ovl_access(&call->ctx, node, W_OK, true);
-    if (r == 0 && length == 0 && node->top != 0) {
+    if (r == 0 && length == 0 && node->top != 0 && node->st.st_size > 0) {
         /* As by open: an empty copy that is cut to nothing would keep the time of the last change. */
         r = ovl_open(&call->ctx, node, O_WRONLY | O_TRUNC | O_CLOEXEC, 0);
         return r < 0 ? r : ovl_sys_close(r);
