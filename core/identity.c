@@ -183,6 +183,8 @@ int ovl_stat(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st)
     int r = ctx->ops->lstat(node->real, st);
     if (r < 0)
         return r;
+    if (S_ISCHR(st->st_mode) && st->st_rdev == 0)
+        return -ENOENT; /* a whiteout has taken the name since it was looked up */
     if (S_ISDIR(st->st_mode))
         ovl_identity_dir(ctx, node, st);
     else if (node->ovl->has_upper && node->top == 0)

@@ -83,8 +83,13 @@ static int open_once(struct ovl_ctx *ctx, struct ovl_node *node, int flags, mode
         return r == -EEXIST && !(flags & O_EXCL) ? -ESTALE : r;
     }
     int r = open_existing(ctx, node, flags);
-    /* Removed or replaced since we looked. */
-    return r == -ENOENT || (r == -ELOOP && !S_ISLNK(node->st.st_mode)) ? -ESTALE : r;
+    /* Removed or replaced since we looked, perhaps by a whiteout of that very name. */
+    bool gone = r == -ENOENT || (r == -ELOOP && !S_ISLNK(node->st.st_mode));
+    if (r == -EACCES || r == -ENXIO || r == -ENOTDIR) {
+        struct stat now;
+        gone = ovl_sys_lstat(node->real, &now) == 0 && ovl_is_whiteout(ctx, node->real, &now) == 1;
+    }
+    return gone ? -ESTALE : r;
 }
 
 int ovl_open(struct ovl_ctx *ctx, struct ovl_node *node, int flags, mode_t mode)

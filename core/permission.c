@@ -104,6 +104,8 @@ static int ask_parent(struct ovl_ctx *ctx, const struct ovl_node *node, unsigned
     int r = parent && real ? ovl_real_path(ctx, o->layer[top].path, ovl_relative(o, parent), real) : -ENOMEM;
     if (r == 0)
         r = ovl_sys_lstat(real, &st);
+    if (r == 0 && !S_ISDIR(st.st_mode))
+        r = -ENOENT; /* it was removed since it was looked up, and a whiteout has its name */
     if (r == 0)
         r = ovl_may(ctx, o, top, real, &st, W_OK | X_OK, true);
     ovl_ctx_close(ctx, fds);

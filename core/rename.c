@@ -115,15 +115,24 @@ static bool have_one_parent(const struct ovl_node *a, const struct ovl_node *b)
     return a->name == b->name && memcmp(a->path, b->path, a->name) == 0;
 }
 
+static int may_write(struct ovl_ctx *ctx, const struct ovl_node *dir)
+{
+    struct stat now;
+    int r = ovl_may(ctx, dir->ovl, dir->top, dir->real, &dir->st, W_OK, true);
+    if (r < 0 && (ovl_sys_lstat(dir->real, &now) < 0 || !S_ISDIR(now.st_mode)))
+        return -ESTALE; /* it was replaced since we looked, perhaps by a whiteout of that very name */
+    return r;
+}
+
 /* A directory that gets another parent is itself changed: its "..". */
 static int check_moves(struct ovl_ctx *ctx, const struct ovl_node *from, const struct ovl_node *to, unsigned flags)
 {
     if (have_one_parent(from, to))
         return 0;
-    int r = is_dir(from) ? ovl_may(ctx, from->ovl, from->top, from->real, &from->st, W_OK, true) : 0;
+    int r = is_dir(from) ? may_write(ctx, from) : 0;
     if (r == 0 && flags & EXCHANGE && is_dir(to))
-        r = ovl_may(ctx, to->ovl, to->top, to->real, &to->st, W_OK, true);
-    return r < 0 ? refuse(ctx, from, to, r) : 0;
+        r = may_write(ctx, to);
+    return r < 0 && r != -ESTALE ? refuse(ctx, from, to, r) : r;
 }
 
 static int check_directories(struct ovl_ctx *ctx, const struct ovl_node *from, struct ovl_node *to, unsigned flags)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The kernel's errno for every wrong argument (C-3.13, C-3.8)."""
 
+import os
+
 import pytest
 
 from layers import Dir, File, link
@@ -414,3 +416,62 @@ def test_exec_errors(compare):
         chmod @/noexec 0755
         exec @/noexec
     """)
+
+
+STORM = """
+import errno, os, random, sys, time
+mount, seconds = sys.argv[1], float(sys.argv[2])
+names = [f"{mount}/{d}{n}" for d in ("", "d/") for n in ("a", "b", "c", "x" * 253, "y" * 253)]
+usual = {errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EXDEV, errno.EINVAL, errno.EPERM}
+def write(flags, text):
+    fd = os.open(random.choice(names), flags, 0o644)
+    os.write(fd, text)
+    os.close(fd)
+def replace():
+    new = f"{mount}/.new{os.getpid()}"
+    with open(new, "wb") as f:
+        f.write(b"N" * 20000)
+    try:
+        os.rename(new, random.choice(names))
+    except OSError:
+        os.unlink(new)
+        raise
+def look():
+    try:
+        with open(random.choice(names), "rb") as f:
+            text = f.read().rstrip(b"+")
+        assert text in (b"", b"L" * 20000, b"N" * 20000), (len(text), set(text))
+    except IsADirectoryError:
+        os.listdir(mount)
+calls = [look, look, replace, lambda: write(os.O_WRONLY | os.O_APPEND, b"+"), lambda: os.unlink(random.choice(names)),
+         lambda: os.rename(random.choice(names), random.choice(names)), lambda: os.chmod(random.choice(names), 0o755),
+         lambda: write(os.O_WRONLY | os.O_CREAT | os.O_EXCL, b""), lambda: os.mkdir(random.choice(names)),
+         lambda: os.rmdir(random.choice(names)), lambda: os.stat(random.choice(names))]
+children = []
+while len(children) < 4 and 0 not in children:
+    children.append(os.fork())
+if 0 in children:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        call = random.choice(calls)
+        try:
+            call()
+        except OSError as e:
+            if e.errno not in usual:
+                print(call, e)
+    os._exit(0)
+sys.exit(any(os.wait()[1] for _ in children))
+"""
+
+
+@pytest.mark.parametrize("form", ["oci", "kernel"])
+def test_many_change_the_same_names(world, form):
+    """C-3.4, C-3.6, C-3.7: only the kernel's answers, no part of a file, nothing left in the upper or the work directory."""
+    text = "L" * 20000
+    side = world.ovl([{"a": text, "b": text, "d/a": text, "x" * 253: text}, {"d/b": text, "d/c/": None, "y" * 253: text}],
+                     upper={}, options=f",whiteout={form}")
+    result = side.run([(["/usr/bin/python3", "-c", STORM, "@", "3"], "")])[0]
+    assert (result.status, result.out, result.err) == (0, "", "")
+    assert os.listdir(f"{side.upper}.work/work") == []
+    left = [n for _, dirs, files in os.walk(side.upper) for n in dirs + files if n.startswith((".wh..wh.new", ".new"))]
+    assert left == []
