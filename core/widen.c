@@ -3,9 +3,9 @@
  * Giving an upper directory's owner all permissions for the length of one change.
  *
  * An ordinary user's copy of a 0555 directory must still take names (CONTRACT 3.9), moving a directory needs write
- * permission on itself, and marks are no names of the program's.  What must hold: a kill in between is undone by the next run.  For that a note
- * stands in the work directory meanwhile: a symbolic link whose target is "MODE:PATH", told from the copy of a link
- * by its name.
+ * permission on itself, and marks are no names of the program's.  What must hold: a kill in between is undone by the
+ * next run.  For that a note stands in the work directory meanwhile: a symbolic link whose target is "MODE:PATH",
+ * told from the copy of a link by its name.
  */
 #include "types.h"
 

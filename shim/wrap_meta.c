@@ -268,6 +268,8 @@ int wrap_fchmodat2(int dirfd, const char *path, mode_t mode, int flags)
     int r = flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) ? -EINVAL : find_by_flags(&call, &dirfd, &path, flags);
     if (r == SHIM_OUTSIDE && (flags & AT_EMPTY_PATH))
         r = (int)shim_result(REAL(syscall)(NR_fchmodat2, (long)dirfd, path, (long)mode, (long)flags));
+    else if (r == SHIM_INSIDE && (flags & AT_EMPTY_PATH) && S_ISLNK(call.node->st.st_mode))
+        r = -EOPNOTSUPP; /* the link itself, which by its path would be followed */
     else if (r >= 0)
         r = (int)shim_result(REAL(fchmodat)(dirfd, path, mode, flags & AT_SYMLINK_NOFOLLOW));
     return (int)shim_leave(&call, r);
