@@ -244,7 +244,7 @@ static int rename_merged_directory_over_lower(struct fixture *f)
 
 static int rename_lower_directory(struct fixture *f)
 {
-    return op_rename(f, "/d/e", "/locked/e", 0);
+    return op_rename(f, "/d/e", "/u/e", 0);
 }
 
 static int rename_lower_directory_over_removed(struct fixture *f)
