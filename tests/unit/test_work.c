@@ -74,6 +74,11 @@ static void leave_notes(struct fixture *f)
 static void what_the_dead_were_making_in_the_upper_goes(void **state)
 {
     struct fixture *f = *state;
+    const struct ovl_open_how how = {.flags = O_PATH | O_CLOEXEC};
+    int fd = ovl_sys_openat2(AT_FDCWD, "/", &how);
+    if (fd == -ENOSYS)
+        skip_because("the emulator has no openat2, without which nobody knows that no link leads out of the upper");
+    ovl_sys_close(fd);
     make_file(f, "upper/d/.wh..wh.new-1", 0644, "half");
     make_file(f, "upper/d/.wh..wh.new-2/.wh..wh..opq", 0644, "");
     make_file(f, "upper/d/.wh.gone", 0644, "");
