@@ -435,6 +435,13 @@ static unsigned mappings(void)
     return n;
 }
 
+/* How many mappings may be new after a call: what core keeps for the process; valgrind maps memory of its own. */
+static unsigned slack(void)
+{
+    const char *preload = getenv("LD_PRELOAD");
+    return preload && strstr(preload, "vgpreload") ? 8 : 1;
+}
+
 /* Whichever call fails: a space or a message, no descriptor and no memory lost, the upper as it was. */
 static void fail_each(struct fixture *f, const char *conf, int error)
 {
@@ -454,7 +461,7 @@ static void fail_each(struct fixture *f, const char *conf, int error)
         else
             assert_true(why.text[0] != '\0');
         assert_int_equal(open_fds(), fds);
-        assert_true(mappings() <= maps + 1); /* what core keeps for the process */
+        assert_true(mappings() <= maps + slack());
         assert_string_equal(names_in(f, "upper"), "");
         if (!hit)
             break;
