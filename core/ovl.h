@@ -197,6 +197,7 @@ struct ovl_node {
     bool exists;             /* inside only: whether the object is there */
     bool reserved;           /* inside only: the name begins with ".wh." */
     bool magic;              /* outside only: a magic link of /proc, which the kernel must follow itself */
+    bool crossed;            /* some overlay was on the way: the kernel alone may come elsewhere */
     unsigned top;            /* inside only: the layer that `real` is in */
     struct stat st;          /* inside only: the object as the kernel sees it in that layer */
     struct ovl_stack in;     /* the layers that merge to the parent directory */

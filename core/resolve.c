@@ -319,6 +319,7 @@ static int walk(struct walk *w)
         } else {
             r = step(w, name, n, last, w->flags & OVL_FOLLOW || (node->slash && !(w->flags & OVL_NAME)));
         }
+        node->crossed |= node->ovl != NULL;
     }
     if (r == 0 && !w->fresh)
         r = ovl_locate(w->ctx, node, node->path);
@@ -360,7 +361,7 @@ int ovl_resolve(struct ovl_ctx *ctx, const char *base, const char *path, unsigne
     w.rest = w.buf + REST_MAX - 1 - length;
     memcpy(w.rest, path, length + 1);
     node->last = OVL_LAST_ROOT;
-    node->slash = node->magic = node->reserved = false;
+    node->slash = node->magic = node->reserved = node->crossed = false;
 
     int r;
     if (path[0] == '/') {
@@ -369,8 +370,10 @@ int ovl_resolve(struct ovl_ctx *ctx, const char *base, const char *path, unsigne
         w.fresh = true;
         r = ovl_locate(ctx, node, base);
     }
-    if (r == 0)
+    if (r == 0) {
+        node->crossed = node->ovl != NULL;
         r = walk(&w);
+    }
     if (r == 0)
         r = finish(&w);
     ovl_ctx_reset(ctx, mark);
