@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 #
-# What is installed: libovl.so, libovlcore.a, ovl.h, and the files by which CMake and pkg-config find them.
+# What is installed: libovl.so, libovl-audit.so, libovlcore.a, ovl.h, and the files by which CMake and pkg-config find
+# them.
 include(CMakePackageConfigHelpers)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/libovl)
-install(TARGETS ovl LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS ovl ovl_audit LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS ovlcore EXPORT libovl
     ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
     PUBLIC_HEADER DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})

@@ -113,7 +113,7 @@ say "Building libovl.so"
 cmake -S "$src" -B "$dir/build" -DCMAKE_BUILD_TYPE=Release -DOVL_TESTS=OFF >/dev/null
 cmake --build "$dir/build" -j 2 >/dev/null
 mkdir "$dir/user"
-cp "$dir/build/shim/libovl.so" "$dir/user"
+cp "$dir/build/shim/libovl.so" "$dir/build/shim/libovl-audit.so" "$dir/user"
 if [ "$(id -u)" != 0 ]; then
     sh "$0" --as-user "$dir/user"
     exit

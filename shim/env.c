@@ -8,6 +8,10 @@
  * a sanitizer that insists on coming first) puts it before what was there, so this is where our
  * entry would be if it had not been dropped.
  *
+ * What ld.so needs to find libraries (loader.h) is put in for each program anew, and what was put in for another is
+ * taken out: our entry in LD_AUDIT with its tunable, and our directories in LD_LIBRARY_PATH.  What is the
+ * user's in these variables stays.
+ *
  * Of several LD_PRELOAD ld.so takes the last, of several OVL_CONF getenv takes the first: so do we.
  */
 #define _GNU_SOURCE
@@ -16,15 +20,39 @@
 #include "cwd.h"
 #include "init.h"
 #include "scratch.h"
+#include "text.h"
 
 #include <string.h>
 
-#define PRELOAD "LD_PRELOAD="
 #define CONF "OVL_CONF="
+#define STRING(x) STRING_OF(x)
+#define STRING_OF(x) #x
+#define STATIC_TLS SHIM_STATIC_TLS_TUNABLE "=" STRING(SHIM_STATIC_TLS)
+/* Before and behind the directories that we put in front of LD_LIBRARY_PATH: a path that can have nothing below it. */
+#define MARK "/dev/null/libovl"
+
+/* The variables of ld.so that have entries of ours. */
+enum variable { PRELOAD, AUDIT, TUNABLES, LIBRARY_PATH, VARIABLES };
+static const char *const variable[VARIABLES] = {"LD_PRELOAD=", "LD_AUDIT=", "GLIBC_TUNABLES=", "LD_LIBRARY_PATH="};
+
+#define NOWHERE SIZE_MAX
+
+/* An environment that is being made. */
+struct build {
+    char **env;
+    size_t used;
+    char *to; /* where the next new string goes */
+    size_t at[VARIABLES];
+    const char *old[VARIABLES]; /* the values, "" where there is none */
+};
+
+/* ---- reading ---------------------------------------------------------------------------------------------- */
 
 /* The value when `entry` sets the variable `name` ("NAME="), else NULL. */
 static const char *value_of(const char *entry, const char *name)
 {
+    if (*entry != *name) /* most variables */
+        return NULL;
     size_t n = strlen(name);
     return strncmp(entry, name, n) == 0 ? entry + n : NULL;
 }
@@ -37,6 +65,24 @@ static size_t count(char *const *env)
     return n;
 }
 
+const char *shim_env_find(char *const *env, const char *name)
+{
+    const char *found = NULL;
+    for (; env && *env; env++) {
+        const char *value = value_of(*env, name);
+        found = value ? value : found;
+    }
+    return found;
+}
+
+static bool has_conf(char *const *env)
+{
+    for (; env && *env; env++)
+        if (value_of(*env, CONF))
+            return true;
+    return false;
+}
+
 bool shim_env_lets_out(char *const *env)
 {
     for (; env && *env; env++) {
@@ -47,14 +93,41 @@ bool shim_env_lets_out(char *const *env)
     return false;
 }
 
-/* Where the last LD_PRELOAD stands, or n. */
-static size_t find_preload(char *const *env, size_t n)
+static const char *base_name(const char *path, size_t n)
 {
-    for (size_t i = n; i > 0; i--)
-        if (value_of(env[i - 1], PRELOAD))
-            return i - 1;
-    return n;
+    const char *slash = memrchr(path, '/', n);
+    return slash ? slash + 1 : path;
 }
+
+size_t shim_env_suffix(const char *name, size_t n)
+{
+    return n > 3 && memcmp(name + n - 3, ".so", 3) == 0 ? 3 : 0;
+}
+
+bool shim_env_is_ours(const char *entry, size_t n)
+{
+    const char *library = shim_library();
+    const char *name = base_name(library, strlen(library));
+    const char *other = base_name(entry, n);
+    size_t length = n - (size_t)(other - entry), own = strlen(name), stem = own - shim_env_suffix(name, own);
+    if (length == own && memcmp(other, name, own) == 0)
+        return true;
+    return length == stem + strlen(SHIM_AUDIT_SUFFIX) && memcmp(other, name, stem) == 0 &&
+           memcmp(other + stem, SHIM_AUDIT_SUFFIX, length - stem) == 0;
+}
+
+bool shim_env_has_ours(const char *value, const char *separators)
+{
+    while (value && *value) {
+        size_t n = strcspn(value, separators);
+        if (n && shim_env_is_ours(value, n))
+            return true;
+        value += n + (value[n] != '\0');
+    }
+    return false;
+}
+
+/* ---- writing values --------------------------------------------------------------------------------------- */
 
 static char *add(char *to, const char *text, size_t n)
 {
@@ -68,120 +141,206 @@ static char *add_text(char *to, const char *text)
     return add(to, text, strlen(text));
 }
 
-static const char *base_name(const char *path, size_t n)
+static char *add_entry(char *to, const char *begin, const char *text, size_t n)
 {
-    const char *slash = memrchr(path, '/', n);
-    return slash ? slash + 1 : path;
+    if (to > begin)
+        *to++ = ':';
+    return add(to, text, n);
 }
 
-/* Whether an LD_PRELOAD entry is this library, by its path or under another one by its name. */
-static bool is_ours(const char *entry, size_t n)
-{
-    const char *library = shim_library();
-    const char *name = base_name(library, strlen(library));
-    const char *other = base_name(entry, n);
-    size_t length = n - (size_t)(other - entry);
-    return length == strlen(name) && memcmp(other, name, length) == 0;
-}
-
-/* Write an LD_PRELOAD value without our entries, but with `library` (may be NULL) where the first of
- * them was, or at the end.  The room needed is that of both with a separator and the NUL. */
-static char *write_preload(char *to, const char *value, const char *library)
+/* Write a list without our entries, but with `library` (may be NULL) where the first of them was, or at the
+ * end.  The room needed is that of both with a separator and the NUL. */
+static char *write_list(char *to, const char *value, const char *separators, const char *library)
 {
     char *begin = to;
+    *to = '\0';
     while (*value) {
-        size_t n = strcspn(value, ": ");
+        size_t n = strcspn(value, separators), length = n;
         const char *entry = value;
-        size_t length = n;
         value += n + (value[n] != '\0');
-        if (n && is_ours(entry, n)) {
+        if (n && shim_env_is_ours(entry, n)) {
             if (!library)
                 continue;
             entry = library;
             length = strlen(library);
             library = NULL;
         }
-        if (!n)
-            continue;
-        if (to > begin)
-            *to++ = ':';
-        to = add(to, entry, length);
+        if (n)
+            to = add_entry(to, begin, entry, length);
     }
-    if (library) {
-        if (to > begin)
-            *to++ = ':';
-        to = add_text(to, library);
-    }
+    return library ? add_entry(to, begin, library, strlen(library)) : to;
+}
+
+/* Write the tunables without ours, but with it at the end if it is `wanted` and the user has not set that one. */
+static char *write_tunables(char *to, const char *value, bool wanted)
+{
+    char *begin = to;
     *to = '\0';
-    return to;
-}
-
-/* Copy the pointers of all but the internal variables.  *preload is moved to where that entry came. */
-static size_t copy_env(char **to, char *const *env, size_t n, size_t *preload)
-{
-    size_t used = 0, found = n;
-    for (size_t i = 0; i < n; i++) {
-        if (value_of(env[i], SHIM_ENV_RUN) || value_of(env[i], SHIM_ENV_CWD))
-            continue;
-        if (i == *preload)
-            found = used;
-        to[used++] = env[i];
+    while (*value) {
+        size_t n = strcspn(value, ":");
+        bool is_ours = n == strlen(STATIC_TLS) && memcmp(value, STATIC_TLS, n) == 0;
+        if (!is_ours && value_of(value, SHIM_STATIC_TLS_TUNABLE "="))
+            wanted = false;
+        if (n && !is_ours)
+            to = add_entry(to, begin, value, n);
+        value += n + (value[n] != '\0');
     }
-    *preload = found < n ? found : used;
-    return used;
+    return wanted ? add_entry(to, begin, STATIC_TLS, strlen(STATIC_TLS)) : to;
 }
 
-static bool has_conf(char *const *env)
+/* The part of LD_LIBRARY_PATH from one mark to the other: where it begins, and *end behind it with its separator;
+ * NULL when there is none. */
+static const char *find_marked(const char *value, const char **end)
 {
-    for (; env && *env; env++)
-        if (value_of(*env, CONF))
-            return true;
-    return false;
+    const char *begin = strstr(value, MARK), *last = begin ? strstr(begin + 1, MARK) : NULL;
+    if (!last)
+        return NULL;
+    *end = last + strlen(MARK);
+    *end += **end == ':';
+    return begin;
 }
 
-char **shim_env_inside(struct shim_call *call, char *const *env)
+static char *write_without_marked(char *to, const char *value)
+{
+    const char *end, *begin = find_marked(value, &end);
+    if (!begin)
+        return add_text(to, value);
+    size_t n = (size_t)(begin - value);
+    if (n && !*end)
+        n--; /* the separator before it */
+    return add_text(add(to, value, n), end);
+}
+
+const char *shim_env_without_directories(struct ovl_ctx *ctx, const char *value)
+{
+    const char *end;
+    if (!find_marked(value, &end))
+        return value;
+    char *copy = ovl_ctx_alloc(ctx, strlen(value) + 1);
+    if (copy)
+        write_without_marked(copy, value);
+    return copy;
+}
+
+static char *write_library_path(char *to, const char *value, const char *directories)
+{
+    if (!directories)
+        return write_without_marked(to, value);
+    to = add_text(add_text(add_text(to, MARK ":"), directories), ":" MARK);
+    char *end = write_without_marked(to + 1, value);
+    if (end == to + 1)
+        return add(to, "", 0);
+    *to = ':';
+    return end;
+}
+
+/* ---- the whole -------------------------------------------------------------------------------------------- */
+
+/* Begin with the pointers of all but the internal variables, and room for `strings` and what changes in the
+ * others. */
+static bool begin(struct build *b, struct shim_call *call, char *const *env, size_t strings)
+{
+    size_t n = count(env);
+    for (enum variable v = 0; v < VARIABLES; v++) {
+        const char *value = shim_env_find(env, variable[v]);
+        b->at[v] = NOWHERE;
+        b->old[v] = value ? value : "";
+        strings += strlen(variable[v]) + strlen(b->old[v]) + 1;
+    }
+    b->used = 0;
+    b->env = shim_scratch(call, (n + VARIABLES + 4) * sizeof *b->env + strings);
+    if (!b->env)
+        return false;
+    b->to = (char *)(b->env + n + VARIABLES + 4);
+    for (size_t i = 0; i < n; i++) {
+        if (value_of(env[i], SHIM_ENV_RUN) || value_of(env[i], SHIM_ENV_CWD) || value_of(env[i], SHIM_ENV_PROGRAM))
+            continue;
+        for (enum variable v = 0; v < VARIABLES; v++)
+            if (value_of(env[i], variable[v]))
+                b->at[v] = b->used;
+        b->env[b->used++] = env[i];
+    }
+    return true;
+}
+
+static char *value_at(struct build *b, enum variable v)
+{
+    return add_text(b->to, variable[v]);
+}
+
+/* Put in the variable whose text was written at b->to up to `end`; an empty value takes it out. */
+static void put(struct build *b, enum variable v, char *end)
+{
+    size_t at = b->at[v];
+    if (end == b->to + strlen(variable[v])) {
+        if (at == NOWHERE)
+            return;
+        memmove(b->env + at, b->env + at + 1, (--b->used - at) * sizeof *b->env);
+        for (enum variable other = 0; other < VARIABLES; other++)
+            if (b->at[other] != NOWHERE && b->at[other] > at)
+                b->at[other]--;
+        b->at[v] = NOWHERE;
+        return;
+    }
+    if (at == NOWHERE)
+        at = b->used++;
+    b->env[at] = b->to;
+    b->to = end + 1;
+}
+
+/* What helps ld.so: nothing is touched where nothing of ours is or should be. */
+static void put_help(struct build *b, const struct shim_loader *loader)
+{
+    bool had_audit = shim_env_has_ours(b->old[AUDIT], ":");
+    const char *audit = loader ? loader->audit : NULL;
+    const char *directories = loader ? loader->library_path : NULL, *end;
+    if (had_audit || audit) {
+        put(b, AUDIT, write_list(value_at(b, AUDIT), b->old[AUDIT], ":", audit));
+        put(b, TUNABLES, write_tunables(value_at(b, TUNABLES), b->old[TUNABLES], audit != NULL));
+    }
+    if (directories || find_marked(b->old[LIBRARY_PATH], &end))
+        put(b, LIBRARY_PATH, write_library_path(value_at(b, LIBRARY_PATH), b->old[LIBRARY_PATH], directories));
+}
+
+static void put_text(struct build *b, const char *name, const char *value)
+{
+    b->env[b->used++] = b->to;
+    b->to = add_text(add_text(b->to, name), value) + 1;
+}
+
+char **shim_env_inside(struct shim_call *call, char *const *env, const struct shim_loader *loader)
 {
     const char *run = ovl_space_record(call->ctx.space), *conf = ovl_space_conf(call->ctx.space);
     const char *library = shim_library();
-    size_t n = count(env), preload = find_preload(env, n);
-    const char *old = preload < n ? env[preload] + strlen(PRELOAD) : "";
-    size_t text = sizeof SHIM_ENV_RUN + strlen(run) + sizeof CONF + strlen(conf) + sizeof PRELOAD + strlen(old) + 1 +
-                  strlen(library) + sizeof SHIM_ENV_CWD + OVL_PATH_MAX;
-    char **new = shim_scratch(call, (n + 5) * sizeof *new + text);
-    if (!new)
+    size_t directories = loader->library_path ? strlen(loader->library_path) : 0;
+    size_t program = loader->interpreter ? sizeof SHIM_ENV_PROGRAM + strlen(loader->program) : 0;
+    struct build b;
+    if (!begin(&b, call, env,
+               sizeof SHIM_ENV_RUN + strlen(run) + sizeof CONF + strlen(conf) +
+                   2 * (strlen(library) + sizeof SHIM_AUDIT_SUFFIX) + sizeof STATIC_TLS + directories + program +
+                   2 * sizeof MARK + 2 + sizeof SHIM_ENV_CWD + OVL_PATH_MAX))
         return NULL;
-    char *to = (char *)(new + n + 5);
-    size_t used = copy_env(new, env, n, &preload);
-    if (preload == used)
-        used++;
-    new[preload] = to;
-    to = write_preload(add_text(to, PRELOAD), old, library) + 1;
-    if (!has_conf(env)) {
-        new[used++] = to;
-        to = add_text(add_text(to, CONF), conf) + 1;
-    }
-    new[used++] = to;
-    to = add_text(add_text(to, SHIM_ENV_RUN), run) + 1;
-    if (shim_cwd_export(call, add_text(to, SHIM_ENV_CWD)) == 1)
-        new[used++] = to;
-    new[used] = NULL;
-    return new;
+    put(&b, PRELOAD, write_list(value_at(&b, PRELOAD), b.old[PRELOAD], ": ", library));
+    put_help(&b, loader);
+    if (!has_conf(env))
+        put_text(&b, CONF, conf);
+    put_text(&b, SHIM_ENV_RUN, run);
+    if (loader->interpreter)
+        put_text(&b, SHIM_ENV_PROGRAM, loader->program);
+    if (shim_cwd_export(call, add_text(b.to, SHIM_ENV_CWD)) == 1)
+        b.env[b.used++] = b.to;
+    b.env[b.used] = NULL;
+    return b.env;
 }
 
 char **shim_env_outside(struct shim_call *call, char *const *env)
 {
-    size_t n = count(env), preload = find_preload(env, n);
-    const char *old = preload < n ? env[preload] + strlen(PRELOAD) : "";
-    char **new = shim_scratch(call, (n + 1) * sizeof *new + sizeof PRELOAD + strlen(old) + 1);
-    if (!new)
+    struct build b;
+    if (!begin(&b, call, env, 0))
         return NULL;
-    char *to = (char *)(new + n + 1), *value = add_text(to, PRELOAD);
-    size_t used = copy_env(new, env, n, &preload);
-    if (preload < used) {
-        new[preload] = to;
-        if (write_preload(value, old, NULL) == value)
-            memmove(new + preload, new + preload + 1, (--used - preload) * sizeof *new);
-    }
-    new[used] = NULL;
-    return new;
+    if (b.at[PRELOAD] != NOWHERE)
+        put(&b, PRELOAD, write_list(value_at(&b, PRELOAD), b.old[PRELOAD], ": ", NULL));
+    put_help(&b, NULL);
+    b.env[b.used] = NULL;
+    return b.env;
 }

@@ -14,8 +14,10 @@
 #include "env.h"
 #include "image.h"
 #include "init.h"
+#include "loader.h"
 #include "real.h"
 #include "scratch.h"
+#include "spare.h"
 #include "sys.h"
 
 #include <stdlib.h>
@@ -42,7 +44,8 @@ struct target {
 struct chain {
     struct shim_script *script;
     unsigned levels;
-    bool moved; /* any of the files */
+    bool moved;          /* any of the files */
+    struct shim_elf elf; /* of the program that they end in */
 };
 
 /* ---- finding ----------------------------------------------------------------------------------- */
@@ -111,7 +114,7 @@ static int follow_scripts(struct shim_call *call, struct target *target, struct 
     for (;;) {
         struct shim_script *script = &chain->script[chain->levels];
         chain->moved |= target->moved;
-        int kind = shim_image(&call->ctx, target->dirfd, target->path, script);
+        int kind = shim_image(&call->ctx, target->dirfd, target->path, script, &chain->elf);
         if (kind != SHIM_IMAGE_SCRIPT)
             return kind;
         int r = may_execute(target);
@@ -291,36 +294,93 @@ static char **expand(struct shim_call *call, const struct chain *chain, char *na
     return to;
 }
 
+/* What to ask loader.c, and its answer. */
+struct question {
+    struct shim_call *call;
+    struct shim_program program;
+    char *const *env;
+    struct shim_loader *loader;
+};
+
+static int ask_loader(void *argument)
+{
+    const struct question *q = argument;
+    return shim_loader_ask(q->call, &q->program, q->env, q->loader);
+}
+
+static int find_help(struct shim_call *call, const struct shim_exec *exec, const struct target *target,
+                     const struct shim_elf *elf, struct shim_loader *loader)
+{
+    struct question q = {call, {target->dirfd, target->path, target->node, elf}, exec->envp, loader};
+    int r = ask_loader(&q);
+    return r == -EMFILE ? shim_with_descriptor(target->dirfd, ask_loader, &q) : r;
+}
+
+/* Start a program through the loader that it has inside. */
+static long run_loader(struct shim_call *call, const struct shim_loader *loader, char *const *argv, char *const *envp)
+{
+    size_t rest = 0, n = 0;
+    while (argv && argv[0] && argv[rest + 1])
+        rest++;
+    char **to = shim_scratch(call, (rest + 5) * sizeof *to);
+    if (!to)
+        return -ENOMEM;
+    to[n++] = (char *)loader->interpreter;
+    to[n++] = "--argv0";
+    to[n++] = argv && argv[0] ? argv[0] : "";
+    to[n++] = (char *)loader->program;
+    if (rest)
+        memcpy(to + n, argv + 1, rest * sizeof *to);
+    to[n + rest] = NULL;
+    return shim_result(REAL(execve)(loader->interpreter, to, envp));
+}
+
 static long run_inside(struct shim_call *call, struct shim_exec *exec, const struct target *first)
 {
     struct chain chain = {.levels = 0};
     struct target last = *first;
+    struct shim_loader loader = {.audit = NULL};
+    char *name, *const *argv = exec->argv;
     int r = follow_scripts(call, &last, &chain);
     size_t mark = call->ctx.used;
-    if (r >= SHIM_IMAGE_STATIC)
+    if (r >= SHIM_IMAGE_STATIC) {
         r = judge(call, exec, &last, r);
+        ovl_ctx_reset(&call->ctx, mark);
+    } else if (r == SHIM_IMAGE_DYNAMIC) {
+        r = find_help(call, exec, &last, &chain.elf, &loader);
+    }
     if (r < 0)
         return r;
-    ovl_ctx_reset(&call->ctx, mark);
-    char **envp = shim_env_inside(call, exec->envp);
+    char **envp = shim_env_inside(call, exec->envp, &loader);
     if (!envp)
         return -ENOMEM;
-    if (!chain.moved) /* also for the names that the kernel makes of it: comm, AT_EXECFN */
+    bool is_plain = !chain.moved && !loader.interpreter;
+    if (is_plain) /* also for the names that the kernel makes of it: comm, AT_EXECFN */
         last = (struct target){.dirfd = exec->dirfd, .path = exec->path, .flags = exec->flags};
-    if (!chain.moved || !chain.levels)
-        return run(&last, exec->argv, envp);
-    char *name, **argv;
-    r = script_name(call, exec, &name);
-    if (r < 0)
-        return r;
-    argv = expand(call, &chain, name, exec->argv);
-    return argv ? run(&last, argv, envp) : -ENOMEM;
+    if (!is_plain && chain.levels) {
+        r = script_name(call, exec, &name);
+        if (r < 0)
+            return r;
+        argv = expand(call, &chain, name, argv);
+        if (!argv)
+            return -ENOMEM;
+    }
+    if (loader.interpreter)
+        return run_loader(call, &loader, argv, envp);
+    return run(&last, argv, envp);
 }
 
 static long run_outside(struct shim_call *call, const struct shim_exec *exec, const struct target *first)
 {
     char **envp = shim_env_outside(call, exec->envp);
     return envp ? run(first, exec->argv, envp) : -ENOMEM;
+}
+
+long shim_exec_loaded(struct shim_call *call, const char *path, const struct shim_loader *loader, char *const *argv,
+                      char *const *envp)
+{
+    const struct target target = {.dirfd = AT_FDCWD, .path = path};
+    return loader->interpreter ? run_loader(call, loader, argv, envp) : run(&target, argv, envp);
 }
 
 long shim_exec(struct shim_call *call, struct shim_exec *exec)

@@ -5,7 +5,7 @@
 #ifndef SHIM_EXEC_H
 #define SHIM_EXEC_H
 
-#include "boundary.h"
+#include "loader.h"
 
 /* As execveat(2) has it. */
 struct shim_exec {
@@ -21,7 +21,11 @@ struct shim_exec {
  * Async-signal-safe. */
 long shim_exec(struct shim_call *call, struct shim_exec *exec);
 
-/* The same for exec->path without a slash in the directories of PATH, as execvpe(3) does; with `shell`,
+/* Start a program file with the help that it needs and an environment that is ready.  Returns a negative errno. */
+long shim_exec_loaded(struct shim_call *call, const char *path, const struct shim_loader *loader, char *const *argv,
+                      char *const *envp);
+
+/* As shim_exec() for exec->path without a slash in the directories of PATH, as execvpe(3) does; with `shell`,
  * what the kernel does not know is given to /bin/sh. */
 long shim_exec_search(struct shim_call *call, struct shim_exec *exec, bool shell);
 

@@ -9,18 +9,14 @@
 #define _GNU_SOURCE
 #include "image.h"
 
-#include "real.h"
+#include "spare.h"
 #include "sys.h"
 
 #include <elf.h>
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/vfs.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #if defined(__x86_64__)
 #define MACHINE EM_X86_64
@@ -30,12 +26,11 @@
 #define LOADER "ld-linux-aarch64.so.1"
 #endif
 
-#define HEAD 4096        /* what is read at once: with most programs, all that is asked for */
-#define MOUNTED_NOSUID 2 /* ST_NOSUID of statfs(2) */
+#define HEAD SHIM_ELF_WINDOW /* what is read at once: with most programs, all that is asked for */
+#define MOUNTED_NOSUID 2     /* ST_NOSUID of statfs(2) */
 /* As many as the kernel takes (64 KiB of program headers); no linker makes as many sections. */
 #define SEGMENTS_MAX (65536 / sizeof(Elf64_Phdr))
 #define SECTIONS_MAX 4096
-#define STACK_SIZE ((size_t)32 * 1024)
 
 /* A file and its beginning. */
 struct file {
@@ -250,9 +245,7 @@ static int look_elf(struct ovl_ctx *ctx, const struct file *file, const char *pa
 
 /* ---- the whole -------------------------------------------------------------------------------------- */
 
-/* A descriptor to read from: of the path, or of what dirfd stands for, which may be open for other
- * things than reading. */
-static int open_image(int dirfd, const char *path)
+int shim_image_open(int dirfd, const char *path)
 {
     const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     if (*path)
@@ -278,69 +271,51 @@ static int look(struct ovl_ctx *ctx, struct file *file, const char *path, struct
     return kind == SHIM_IMAGE_DYNAMIC && starts_secure(file) ? SHIM_IMAGE_SECURE : kind;
 }
 
-/* What is asked, and the answer. */
 struct question {
     struct ovl_ctx *ctx;
     int dirfd;
     const char *path;
     struct shim_script *script;
-    int answer;
+    struct shim_elf *elf;
 };
 
-static int answer(const struct question *q)
+static int answer(void *argument)
 {
-    struct file file = {.fd = -1, .head = ovl_ctx_alloc(q->ctx, HEAD)};
-    if (!file.head)
+    const struct question *q = argument;
+    struct shim_elf_window *window = ovl_ctx_alloc(q->ctx, sizeof *window);
+    if (!window)
         return -ENOMEM;
+    struct file file = {.fd = -1, .head = window->bytes};
+    size_t mark = q->ctx->used;
     int r = ovl_sys_fstatat(q->dirfd, q->path, &file.st, *q->path ? 0 : AT_EMPTY_PATH);
     if (r == 0 && !S_ISREG(file.st.st_mode))
         r = -EACCES;
     if (r < 0)
         return r;
-    file.fd = open_image(q->dirfd, q->path);
+    file.fd = shim_image_open(q->dirfd, q->path);
     bool told = file.fd >= 0 || file.fd == -EACCES || file.fd == -EPERM;
     r = told ? look(q->ctx, &file, q->path, q->script) : file.fd;
+    ovl_ctx_reset(q->ctx, mark);
+    window->at = 0;
+    window->n = file.n;
+    if (r == SHIM_IMAGE_DYNAMIC && shim_elf_read(q->ctx, file.fd, window, q->elf) == -ENOMEM)
+        r = -ENOMEM;
     if (file.fd >= 0)
         ovl_sys_close(file.fd);
     return r;
 }
 
-static int child(void *argument)
+int shim_image(struct ovl_ctx *ctx, int dirfd, const char *path, struct shim_script *script, struct shim_elf *elf)
 {
-    struct question *q = argument;
-    ovl_sys_close(q->dirfd == STDIN_FILENO ? STDOUT_FILENO : STDIN_FILENO);
-    q->answer = answer(q);
-    ovl_sys_exit(0);
-    return 0;
-}
-
-/* Every descriptor is in use, and exec itself needs none: ask in a child, which has our memory but a table of
- * descriptors of its own.  It has no exit signal: only who waits for exactly such children could see it. */
-static int answer_in_child(struct question *q)
-{
-    uint64_t all = ~UINT64_C(0), signals;
-    char *stack = ovl_sys_mmap(STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1);
-    if (!stack)
-        return -ENOMEM;
-    q->answer = -EMFILE;
-    ovl_sys_sigprocmask(SIG_SETMASK, &all, &signals);
-    int saved_errno = errno, pid = REAL(clone)(child, stack + STACK_SIZE, CLONE_VM | CLONE_VFORK, q);
-    errno = saved_errno;
-    while (pid > 0 && ovl_sys_raw(SYS_wait4, pid, 0, __WALL, 0, 0, 0) == -EINTR)
-        continue;
-    ovl_sys_sigprocmask(SIG_SETMASK, &signals, NULL);
-    ovl_sys_munmap(stack, STACK_SIZE);
-    return q->answer;
-}
-
-int shim_image(struct ovl_ctx *ctx, int dirfd, const char *path, struct shim_script *script)
-{
-    struct question q = {.ctx = ctx, .dirfd = dirfd, .path = path, .script = script};
+    struct question q = {.ctx = ctx, .dirfd = dirfd, .path = path, .script = script, .elf = elf};
     size_t mark = ctx->used;
+    memset(elf, 0, sizeof *elf);
     int r = answer(&q);
-    ovl_ctx_reset(ctx, mark);
-    if (r == -EMFILE)
-        r = answer_in_child(&q);
-    ovl_ctx_reset(ctx, mark);
+    if (r == -EMFILE) {
+        ovl_ctx_reset(ctx, mark);
+        r = shim_with_descriptor(dirfd, answer, &q);
+    }
+    if (r != SHIM_IMAGE_DYNAMIC)
+        ovl_ctx_reset(ctx, mark);
     return r;
 }

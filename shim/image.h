@@ -6,7 +6,7 @@
 #ifndef SHIM_IMAGE_H
 #define SHIM_IMAGE_H
 
-#include "ovl.h"
+#include "elf_file.h"
 
 enum shim_image {
     SHIM_IMAGE_OTHER,   /* neither ELF nor script: the kernel answers ENOEXEC or has a handler */
@@ -31,9 +31,14 @@ struct shim_script {
 };
 
 /* The program at (dirfd, path), where the kernel would find it; an empty path means dirfd itself.  For
- * a script, fills *script.  Returns the kind, or a negative errno: of path resolution, -EACCES for
+ * a script, fills *script; for a program that preloading reaches, *elf, in the context's memory (nothing in it where
+ * it can't be read).  Returns the kind, or a negative errno: of path resolution, -EACCES for
  * what is not a regular file, -ENOEXEC for a script without an interpreter. */
-int shim_image(struct ovl_ctx *ctx, int dirfd, const char *path, struct shim_script *script);
+int shim_image(struct ovl_ctx *ctx, int dirfd, const char *path, struct shim_script *script, struct shim_elf *elf);
+
+/* A descriptor to read from: of the path or, where that is empty, of what dirfd stands for, which may be open for
+ * other things than reading. */
+int shim_image_open(int dirfd, const char *path);
 
 /* Split the first line by the kernel's rules: 0 or -ENOEXEC.  The line has a NUL in its last byte
  * or was cut there. */

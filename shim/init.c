@@ -9,9 +9,12 @@
 #define _GNU_SOURCE
 #include "init.h"
 
+#include "arguments.h"
 #include "config.h"
 #include "cwd.h"
 #include "env.h"
+#include "exec.h"
+#include "image.h"
 #include "next.h"
 #include "patch.h"
 #include "real.h"
@@ -23,10 +26,14 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #define STATUS_WRONG_CONFIGURATION 125
 #define LOG_FLAGS (O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK)
+
+#define SELF "/proc/self/exe"
 
 enum { UNKNOWN, STARTING, INERT, READY };
 
@@ -37,6 +44,8 @@ static char library[OVL_REAL_MAX];
 static char log_file[OVL_REAL_MAX]; /* a copy: programs that set their title write over their environment */
 static const char *inherited_cwd;
 static struct stat first_stderr;
+static bool audit_helps;
+static const char *library_path, *program;
 
 struct ovl_space *shim_space(void)
 {
@@ -51,6 +60,21 @@ const char *shim_library(void)
 const char *shim_inherited_cwd(void)
 {
     return inherited_cwd;
+}
+
+const char *shim_library_path(void)
+{
+    return library_path;
+}
+
+const char *shim_program(void)
+{
+    return program;
+}
+
+bool shim_audit_helps(void)
+{
+    return audit_helps;
 }
 
 /* ---- messages ----------------------------------------------------------------------------------- */
@@ -159,7 +183,7 @@ static void find_library(void)
     Dl_info info;
     ssize_t n = -1;
     library[0] = '\0';
-    if (!dladdr((const void *)shim_library, &info) || !info.dli_fname)
+    if (!REAL(dladdr)((const void *)shim_library, &info) || !info.dli_fname)
         return;
     if (info.dli_fname[0] != '/') {
         n = ovl_sys_getcwd(library, sizeof library);
@@ -194,6 +218,52 @@ static int import(const char *record, const char *conf)
     return READY;
 }
 
+/* The path by which this program can be started again: that which it was started by, or its file's. */
+static const char *find_program(char *buf, size_t size)
+{
+    struct stat self, st;
+    const char *name = (const char *)getauxval(AT_EXECFN); /* NOLINT(*int-to-ptr) */
+    if (ovl_sys_stat(SELF, &self) < 0)
+        return SELF;
+    if (name && ovl_sys_stat(name, &st) == 0 && st.st_dev == self.st_dev && st.st_ino == self.st_ino)
+        return name;
+    ssize_t n = ovl_sys_readlink(SELF, buf, size - 1);
+    buf[n > 0 ? n : 0] = '\0';
+    return n > 0 && ovl_sys_stat(buf, &st) == 0 && st.st_dev == self.st_dev && st.st_ino == self.st_ino ? buf : SELF;
+}
+
+/* Start the program again with the help that ld.so needs for its libraries, if it needs any. */
+static void start_with_help(struct shim_call *call)
+{
+    struct shim_script *script = ovl_ctx_alloc(&call->ctx, sizeof *script);
+    struct shim_elf elf;
+    struct shim_program self = {.dirfd = AT_FDCWD, .path = SELF, .elf = &elf};
+    struct shim_loader loader = {.audit = NULL};
+    if (!script || shim_image(&call->ctx, AT_FDCWD, SELF, script, &elf) != SHIM_IMAGE_DYNAMIC ||
+        shim_loader_ask(call, &self, environ, &loader) < 0 ||
+        (!loader.audit && !loader.library_path && !loader.interpreter))
+        return;
+    char *buf = ovl_ctx_alloc(&call->ctx, OVL_REAL_MAX);
+    char **env = buf ? shim_env_inside(call, environ, &loader) : NULL;
+    if (!env)
+        return;
+    const char *path = find_program(buf, OVL_REAL_MAX);
+    long r = shim_exec_loaded(call, path, &loader, shim_first_arguments(), env);
+    ovl_log_line(OVL_LOG_ERROR, path, ": can't be started again with its libraries inside: ", ovl_error_text((int)r),
+                 NULL);
+}
+
+/* The first process was started without us, so that ld.so may not have found the libraries that are to be seen: then
+ * its program is started again, once (CONTRACT 1.14). */
+static void start_again(void)
+{
+    struct shim_call call = {.function = "start"};
+    if (ovl_ctx_begin(&call.ctx, space, &shim_next) == 0) {
+        start_with_help(&call);
+        ovl_ctx_end(&call.ctx);
+    }
+}
+
 static int open_first(const char *conf)
 {
     struct ovl_message why;
@@ -218,9 +288,16 @@ static int start(void)
     ovl_sys_fstat(STDERR_FILENO, &first_stderr);
     find_library();
     check_library_path();
+    audit_helps = record && shim_env_has_ours(getenv("LD_AUDIT"), ":");
+    library_path = shim_first_variable("LD_LIBRARY_PATH=");
+    program = record ? shim_first_variable(SHIM_ENV_PROGRAM) : NULL;
+    if (program) /* not the loader's name */
+        ovl_sys_raw(SYS_prctl, PR_SET_NAME, OVL_SYS_PTR(strrchr(program, '/') + 1), 0, 0, 0, 0);
     shim_real_init();
     int result = record ? import(record, conf) : open_first(conf);
     start_log(!record);
+    if (!record)
+        start_again();
     struct ovl_message why;
     if (shim_patch_start(space, &why) < 0)
         refuse_for(&why);

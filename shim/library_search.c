@@ -295,7 +295,8 @@ static bool is_native(const struct shim_libraries *l, const struct ovl_node *nod
     if (!node->ovl)
         return true;
     for (unsigned i = 0; i < sizeof node->dirs.bits / sizeof *node->dirs.bits; i++)
-        layers += __builtin_popcountll(node->dirs.bits[i]);
+        for (uint64_t word = node->dirs.bits[i]; word; word &= word - 1)
+            layers++;
     return node->exists && S_ISDIR(node->st.st_mode) && layers == 1 && ovl_streq(node->real, node->path);
 }
 

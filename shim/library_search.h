@@ -37,7 +37,7 @@ struct shim_library {
 };
 
 /* Where nothing is: for the names of hidden libraries, so that ld.so's message has the name. */
-#define SHIM_NOWHERE "/proc/self/hidden/"
+#define SHIM_NOWHERE "/proc/self/task/0"
 
 /* A file in both views. */
 struct shim_place {

@@ -14,6 +14,7 @@
 #include <fts.h>
 #include <ftw.h>
 #include <glob.h>
+#include <link.h>
 #include <nl_types.h>
 #include <poll.h>
 #include <signal.h>

@@ -1,120 +1,116 @@
 /* SPDX-License-Identifier: MIT
  *
- * dlopen and dlmopen of a path, dladdr.
- *
- * The loader opens files itself, so it gets the layer's path.  It looks at its own return address to learn which
- * library asks (for RUNPATH, RPATH and the name space): so these bodies end in a jump, and what they pass lives
- * on after them, once for each path.  A name without a slash is searched by the loader, as it is.
+ * What ld.so says of loaded objects: dladdr, dladdr1, dl_iterate_phdr.  (dlopen is in dlopen.c.)
  */
 #define _GNU_SOURCE
 #include "boundary.h"
 #include "real.h"
-#include "sys.h"
-#include "wrap.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Where nothing can ever be: what stands behind it is for the message. */
-#define NOWHERE "/proc/self/task/0"
+/* ---- merged names ----------------------------------------------------------------------------------------- */
 
-/* ---- paths that live on --------------------------------------------------------------------------------- */
-
-struct kept {
-    struct kept *next;
-    char path[];
+/* A layer path that was asked for and its merged path, which live as long as the process: callers keep the pointer, as
+ * they may with ld.so's own names. */
+struct name {
+    struct name *next;
+    const char *merged;
+    char real[];
 };
 
-static struct kept *kept_paths;
+static struct name *names;
 
-/* The path, prefix before it, in memory that is never freed; NULL without memory. */
-static const char *keep(const char *prefix, const char *path)
+static const char *find_name(const char *real)
 {
-    size_t before = strlen(prefix), n = strlen(path);
-    struct kept *first = __atomic_load_n(&kept_paths, __ATOMIC_ACQUIRE);
-    for (const struct kept *k = first; k; k = k->next)
-        if (strncmp(k->path, prefix, before) == 0 && strcmp(k->path + before, path) == 0)
-            return k->path;
-    struct kept *fresh = malloc(sizeof *fresh + before + n + 1);
-    if (!fresh)
-        return NULL;
-    memcpy(fresh->path, prefix, before);
-    memcpy(fresh->path + before, path, n + 1);
-    fresh->next = first;
-    while (!__atomic_compare_exchange_n(&kept_paths, &fresh->next, fresh, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+    for (const struct name *name = __atomic_load_n(&names, __ATOMIC_ACQUIRE); name; name = name->next)
+        if (strcmp(name->real, real) == 0)
+            return name->merged;
+    return NULL;
+}
+
+static const char *keep_name(const char *real, const char *merged)
+{
+    size_t n = strlen(real) + 1, m = strlen(merged) + 1;
+    struct name *name = malloc(sizeof *name + n + m);
+    if (!name)
+        return real;
+    memcpy(name->real, real, n);
+    memcpy(name->real + n, merged, m);
+    name->merged = name->real + n;
+    name->next = __atomic_load_n(&names, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&names, &name->next, name, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
         continue;
-    return fresh->path;
+    return name->merged;
 }
 
-/* ---- paths that go to the loader ------------------------------------------------------------------------- */
-
-static const char *layer_path(struct shim_call *call, const char *path)
+/* The merged path of a loaded object's file. */
+static const char *merge(struct shim_call *call, const char *real)
 {
-    struct ovl_node *node;
-    const char *place = path;
-    int dirfd = AT_FDCWD;
-    int r = shim_find(call, &dirfd, &place, OVL_FOLLOW, &node);
-    if (r == SHIM_INSIDE && node->exists)
-        return keep("", node->real);
-    if (r == SHIM_OUTSIDE)
-        return place == path ? path : keep("", place);
-    /* The loader's own error for the merged path, unless below an in-place mount there is something of that name. */
-    if (ovl_sys_faccessat(AT_FDCWD, path, F_OK) < 0)
-        return path;
-    return keep(*path == '/' ? NOWHERE : NOWHERE "/", path);
+    const char *known = find_name(real);
+    char *merged = known ? NULL : ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
+    if (known || !merged || ovl_merged_path(call->ctx.space, real, merged, OVL_PATH_MAX) < 0 ||
+        strcmp(merged, real) == 0)
+        return known ? known : real;
+    return keep_name(real, merged);
 }
 
-/* What the loader is to be called with. The loader expands $ORIGIN and the like by itself. */
-__attribute__((noinline)) static const char *translate(const char *path)
+/* Put the merged path into what dladdr found. */
+static void merge_info(struct shim_call *call, int found, Dl_info *info)
 {
-    struct shim_call call;
-    if (!path || !strchr(path, '/') || strchr(path, '$') || !shim_begin(&call, "dlopen"))
-        return path;
-    const char *found = layer_path(&call, path);
-    shim_leave(&call, 0);
-    return found ? found : NOWHERE;
-}
-
-void *wrap_dlopen(const char *path, int mode)
-{
-    return REAL(dlopen)(translate(path), mode);
-}
-
-void *wrap_dlmopen(long space, const char *path, int mode)
-{
-    return REAL(dlmopen)(space, translate(path), mode);
-}
-
-/* ---- paths that come back ---------------------------------------------------------------------------------- */
-
-/* The name of an object's file as the program may use it (CONTRACT 2.9). */
-static void show_merged(const char **name)
-{
-    struct shim_call call;
-    if (!*name || **name != '/' || !shim_begin(&call, "dladdr"))
-        return;
-    char *merged = ovl_ctx_alloc(&call.ctx, OVL_PATH_MAX);
-    if (merged && ovl_merged_path(call.ctx.space, *name, merged, OVL_PATH_MAX) >= 0 && strcmp(merged, *name) != 0) {
-        const char *kept = keep("", merged);
-        *name = kept ? kept : *name;
-    }
-    shim_leave(&call, 0);
+    if (found && info->dli_fname && info->dli_fname[0] == '/' && call->ctx.size)
+        info->dli_fname = merge(call, info->dli_fname);
 }
 
 int wrap_dladdr(const void *address, Dl_info *info)
 {
-    int r = REAL(dladdr)(address, info);
-    if (r)
-        show_merged(&info->dli_fname);
-    return r;
+    struct shim_call call;
+    int found = REAL(dladdr)(address, info);
+    if (!shim_enter(&call))
+        return found;
+    merge_info(&call, found, info);
+    return (int)shim_leave(&call, found);
 }
 
 int wrap_dladdr1(const void *address, Dl_info *info, void **extra, int flags)
 {
-    int r = REAL(dladdr1)(address, info, extra, flags);
-    if (r)
-        show_merged(&info->dli_fname);
-    return r;
+    struct shim_call call;
+    int found = REAL(dladdr1)(address, info, extra, flags);
+    if (!shim_enter(&call))
+        return found;
+    merge_info(&call, found, info);
+    return (int)shim_leave(&call, found);
+}
+
+/* ---- the order of objects --------------------------------------------------------------------------------- */
+
+/* The beginning of this library in memory; defined by the linker. */
+extern const char __ehdr_start[] __attribute__((visibility("hidden"))); /* NOLINT(bugprone-reserved-identifier) */
+
+struct visit {
+    int (*callback)(struct dl_phdr_info *info, size_t size, void *data);
+    void *data;
+    struct dl_phdr_info own;
+    size_t own_size;
+};
+
+static int visit(struct dl_phdr_info *info, size_t size, void *argument)
+{
+    struct visit *v = argument;
+    if (info->dlpi_addr != (ElfW(Addr))(uintptr_t)__ehdr_start)
+        return v->callback(info, size, v->data);
+    v->own_size = size < sizeof v->own ? size : sizeof v->own;
+    memcpy(&v->own, info, v->own_size);
+    return 0;
+}
+
+/* As libc's, but this library comes last: ASan's run-time library refuses to start if it is not the first behind the
+ * program, and nothing else cares. */
+int wrap_dl_iterate_phdr(int (*callback)(struct dl_phdr_info *, size_t, void *), void *data)
+{
+    struct visit v = {.callback = callback, .data = data};
+    int r = REAL(dl_iterate_phdr)(visit, &v);
+    return r == 0 && v.own_size ? callback(&v.own, v.own_size, data) : r;
 }
 
 #define SHIM_FILE_dl

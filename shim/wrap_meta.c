@@ -7,6 +7,7 @@
  */
 #define _GNU_SOURCE
 #include "boundary.h"
+#include "init.h"
 #include "numbers.h"
 #include "real.h"
 #include "sys.h"
@@ -504,6 +505,21 @@ static ssize_t show_merged(struct shim_call *call, const char *path, char *buf, 
     return all;
 }
 
+/* /proc/self/exe of a program whose loader was called itself: the program, not the loader. */
+static ssize_t show_program(struct shim_call *call, char *buf, size_t size)
+{
+    char *merged = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
+    if (!merged)
+        return -ENOMEM;
+    ssize_t n = ovl_merged_path(call->ctx.space, shim_program(), merged, OVL_PATH_MAX);
+    const char *shown = n < 0 ? shim_program() : merged;
+    size_t length = strlen(shown);
+    if (length > size)
+        length = size;
+    memcpy(buf, shown, length);
+    return (ssize_t)length;
+}
+
 static ssize_t read_node(const struct ovl_node *node, char *buf, size_t size)
 {
     if (!node->exists)
@@ -517,9 +533,12 @@ ssize_t wrap_readlinkat(int dirfd, const char *path, char *buf, size_t size)
     if (!shim_enter(&call))
         return REAL(readlinkat)(dirfd, path, buf, size);
     struct ovl_node *node;
+    bool is_program = shim_program() && path && strcmp(path, "/proc/self/exe") == 0;
     ssize_t r = shim_find(&call, &dirfd, &path, 0, &node);
     if (r == SHIM_INSIDE) {
         r = read_node(node, buf, size);
+    } else if (r == SHIM_OUTSIDE && is_program) {
+        r = show_program(&call, buf, size);
     } else if (r == SHIM_OUTSIDE) {
         r = shim_result(REAL(readlinkat)(dirfd, path, buf, size));
         if (call.node || (path && *path == '/'))

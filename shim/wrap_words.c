@@ -169,7 +169,8 @@ static int expand_inside(const char *text, wordexp_t *result, int flags)
     if (!runs_command(text, flags) || shim_env_lets_out(environ) || !shim_begin(&call, "wordexp"))
         return REAL(wordexp)(text, result, flags);
     void *mark = shim_scratch_mark();
-    char **own = environ, **inside = shim_env_inside(&call, own);
+    const struct shim_loader none = {.audit = NULL}; /* the shell that libc runs */
+    char **own = environ, **inside = shim_env_inside(&call, own, &none);
     int r = WRDE_NOSPACE;
     if (inside) {
         environ = inside;

@@ -59,7 +59,8 @@ install_packages() {
         gcc g++ make cmake pkgconf clang clang-format clang-tidy libclang-rt-14-dev cppcheck shellcheck valgrind \
         libc6-dbg locales tzdata libcmocka-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user \
         python3 python3-pytest python3-pytest-xdist strace util-linux acl attr e2fsprogs fakeroot git perl \
-        dpkg-dev debhelper
+        dpkg-dev debhelper gdb libjemalloc-dev libgoogle-perftools-dev libasan8 libtsan2 libgomp1 libperl-dev \
+        python3-dev
 }
 
 fetch() {
@@ -103,7 +104,7 @@ aarch64() {
 
 integration() {
     # The library where every user can read it.
-    cp build/dev/shim/libovl.so "$public/libovl.so"
+    cp build/dev/shim/libovl.so build/dev/shim/libovl-audit.so "$public"
     OVL_LIBRARY=$public/libovl.so OVL_FETCHED=$fetched /usr/bin/python3 -m pytest -q -rs -n 2 --dist loadfile \
         -p no:cacheprovider tests/integration
 }
@@ -111,6 +112,7 @@ integration() {
 # The same, but each call that reaches the kernel is looked at, and the library traps undefined behaviour.
 traced() {
     cp build/asan/shim/libovl.so "$public/libovl-ubsan.so"
+    cp build/asan/shim/libovl-audit.so "$public/libovl-ubsan-audit.so"
     OVL_STRACE=1 OVL_SIDES=ovl OVL_LIBRARY=$public/libovl-ubsan.so /usr/bin/python3 -m pytest -q -rs -n 2 \
         --dist loadfile -p no:cacheprovider --ignore tests/integration/test_packages.py tests/integration
 }
@@ -119,7 +121,7 @@ traced() {
 example() {
     mkdir -p "$public/examples"
     cp examples/*.sh "$public/examples"
-    cp build/dev/shim/libovl.so "$public/libovl.so"
+    cp build/dev/shim/libovl.so build/dev/shim/libovl-audit.so "$public"
     set -- env "HOME=$public" "OVL_LIBRARY=$public/libovl.so" sh "$public/examples/$1.sh"
     [ "$(id -u)" != 0 ] || set -- setpriv --reuid "$user" --regid "$user" --clear-groups "$@"
     "$@"
