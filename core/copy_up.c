@@ -203,6 +203,17 @@ static int make_symlink(struct ovl_ctx *ctx, const struct ovl_node *node, const 
     return (int)n;
 }
 
+static int record_origin(const struct ovl_node *node, const char *aside)
+{
+    struct stat copy;
+    uint64_t birth;
+    bool linked = node->st.st_nlink > 1;
+    int r = ovl_sys_lstat(aside, &copy);
+    if (r == 0 && linked)
+        r = ovl_birth(AT_FDCWD, node->real, AT_SYMLINK_NOFOLLOW, &birth);
+    return r < 0 ? r : ovl_identity_record(node->ovl, AT_FDCWD, aside, &copy, &node->st, linked ? &birth : NULL);
+}
+
 int ovl_copy_make(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside, enum ovl_copy how)
 {
     struct stat st;
@@ -225,13 +236,13 @@ int ovl_copy_make(struct ovl_ctx *ctx, const struct ovl_node *node, const char *
     if (r < 0)
         return r;
     r = copy_metadata(ctx, node->real, aside, &st);
-    if (r == 0 && !S_ISDIR(st.st_mode)) {
-        struct stat copy;
-        r = ovl_sys_lstat(aside, &copy);
-        if (r == 0)
-            r = ovl_identity_record(node->ovl, AT_FDCWD, aside, &copy, &node->st);
-    }
-    return r;
+    return r == 0 && !S_ISDIR(st.st_mode) ? record_origin(node, aside) : r;
+}
+
+int ovl_copy_link(const struct ovl_node *node, const char *aside)
+{
+    int r = ovl_sys_linkat(AT_FDCWD, node->real, AT_FDCWD, aside, 0);
+    return r == -ENOENT ? -ESTALE : r;
 }
 
 int ovl_copy_finish_dir(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside)
@@ -277,16 +288,45 @@ static int rename_into(struct ovl_ctx *ctx, const struct ovl_node *node, const c
 static void stand_in_upper(struct ovl_node *node, const char *place, const struct stat *copy)
 {
     node->top = 0;
+    node->linked = false;
     node->st = *copy;
     if (S_ISDIR(copy->st_mode))
         ovl_stack_add(&node->dirs, 0);
     memcpy(node->real, place, ovl_strlen(place) + 1);
 }
 
+/* A copy that is to take its place. */
+struct publishing {
+    const char *aside;
+    char *place;            /* OVL_REAL_MAX bytes, filled on the way */
+    struct ovl_group group; /* that the name is taken out of */
+};
+
+/* The one step that is seen.  The first copy of a group of links gets its index before. */
+static int take_place(struct ovl_ctx *ctx, const struct ovl_node *node, struct publishing *p)
+{
+    bool first = p->group.path[0] && !node->linked;
+    int r = first ? ovl_group_begin(ctx, node, &p->group, p->aside) : 0;
+    if (r < 0)
+        return r;
+    struct ovl_times times;
+    ovl_times_save(ctx, node, &times);
+    r = rename_into(ctx, node, p->aside, p->place);
+    ovl_times_restore(ctx, node, &times);
+    if (!p->group.path[0])
+        return r;
+    if (r == 0)
+        ovl_group_cover(ctx, node, &p->group);
+    else if (first)
+        ovl_group_undo(ctx, node, &p->group);
+    return r;
+}
+
 /* With the parent directory locked: put the copy in place unless somebody was faster. 1 when it is there. */
-static int publish_locked(struct ovl_ctx *ctx, struct ovl_node *node, const char *aside, char *place)
+static int publish_locked(struct ovl_ctx *ctx, struct ovl_node *node, struct publishing *p)
 {
     struct stat was = node->st;
+    bool linked = node->linked;
     int r = ovl_refresh(ctx, node);
     if (r < 0)
         return r;
@@ -294,34 +334,45 @@ static int publish_locked(struct ovl_ctx *ctx, struct ovl_node *node, const char
         return -ESTALE;
     if (node->top == 0)
         return 0;
-    if (node->st.st_ino != was.st_ino || node->st.st_dev != was.st_dev)
+    if (node->linked != linked || node->st.st_ino != was.st_ino || node->st.st_dev != was.st_dev)
         return -ESTALE;
     struct stat copy;
-    r = ovl_upper_path(ctx, node, place);
+    r = ovl_upper_path(ctx, node, p->place);
     if (r == 0)
-        r = ovl_sys_lstat(aside, &copy);
+        r = ovl_sys_lstat(p->aside, &copy);
+    if (r == 0)
+        r = take_place(ctx, node, p);
     if (r < 0)
         return r;
-    struct ovl_times times;
-    ovl_times_save(ctx, node, &times);
-    r = rename_into(ctx, node, aside, place);
-    ovl_times_restore(ctx, node, &times);
-    if (r < 0)
-        return r;
-    stand_in_upper(node, place, &copy);
+    stand_in_upper(node, p->place, &copy);
     return 1;
+}
+
+/* Another name of its group was copied up since the copy was made: that one counts. */
+static int use_index(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside)
+{
+    struct stat st;
+    int r = node->linked ? ovl_sys_lstat(aside, &st) : 0;
+    if (r < 0 || !node->linked || (st.st_ino == node->st.st_ino && st.st_dev == node->st.st_dev))
+        return r;
+    ovl_work_discard(ctx, node->ovl, aside);
+    return ovl_copy_link(node, aside);
 }
 
 int ovl_copy_move_in(struct ovl_ctx *ctx, struct ovl_node *node, const char *aside)
 {
     size_t mark = ctx->used;
-    char *place = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
-    int r = place ? publish_locked(ctx, node, aside, place) : -ENOMEM;
+    struct publishing p = {.aside = aside, .place = ovl_ctx_alloc(ctx, OVL_REAL_MAX)};
+    int r = p.place ? use_index(ctx, node, aside) : -ENOMEM;
+    if (r == 0)
+        r = ovl_group_of(node, &p.group);
+    if (r >= 0)
+        r = publish_locked(ctx, node, &p);
     ovl_ctx_reset(ctx, mark);
     return r < 0 ? r : 0;
 }
 
-static int publish(struct ovl_ctx *ctx, struct ovl_node *node, const char *aside, char *place)
+static int publish(struct ovl_ctx *ctx, struct ovl_node *node, struct publishing *p)
 {
     size_t mark = ctx->used;
     char *parent = ovl_ctx_alloc(ctx, node->length + 2);
@@ -330,9 +381,9 @@ static int publish(struct ovl_ctx *ctx, struct ovl_node *node, const char *aside
     memcpy(parent, node->path, node->length + 1);
     parent[node->name > 1 ? node->name - 1 : 1] = '\0';
     struct ovl_held held;
-    int r = ovl_lock_dirs(node->ovl, parent, NULL, &held);
+    int r = ovl_lock_dirs(node->ovl, parent, p->group.path[0] ? p->group.path : NULL, &held);
     if (r == 0) {
-        r = publish_locked(ctx, node, aside, place);
+        r = publish_locked(ctx, node, p);
         ovl_unlock(&held);
     }
     ovl_ctx_reset(ctx, mark);
@@ -350,16 +401,18 @@ static int copy_up_one(struct ovl_ctx *ctx, struct ovl_node *node, enum ovl_copy
 {
     size_t mark = ctx->used;
     char *aside = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
-    char *place = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
-    int r = aside && place ? ovl_work_name(node->ovl, aside) : -ENOMEM;
-    if (r == 0) {
-        r = ovl_copy_make(ctx, node, aside, how);
+    struct publishing p = {.aside = aside, .place = ovl_ctx_alloc(ctx, OVL_REAL_MAX)};
+    int r = aside && p.place ? ovl_work_name(node->ovl, aside) : -ENOMEM;
+    if (r == 0)
+        r = ovl_group_of(node, &p.group);
+    if (r >= 0) {
+        r = node->linked ? ovl_copy_link(node, aside) : ovl_copy_make(ctx, node, aside, how);
         if (r == 0 && opening) {
             opening->fd = ovl_open_exact(ctx, aside, opening->flags, 0);
             r = opening->fd < 0 ? opening->fd : 0;
         }
         if (r == 0)
-            r = publish(ctx, node, aside, place);
+            r = publish(ctx, node, &p);
         if (r != 1) {
             if (opening && opening->fd >= 0)
                 ovl_sys_close(opening->fd);

@@ -11,6 +11,9 @@
  *
  * A directory of the copy that only holds places for what lies below (the upper has the directory itself) is
  * told from a copied one by the upper having it.
+ *
+ * Names of one hard-linked object are links of one copy from the first step on (link_index.c), so that a directory
+ * that only lower layers have can move in whole.
  */
 #include "types.h"
 
@@ -34,7 +37,7 @@ static int keep_identity(struct ovl_ctx *ctx, const struct ovl_node *dir, const 
     if (r < 0)
         return r;
     ovl_identity_dir(ctx, dir, &shown);
-    return ovl_identity_record(dir->ovl, AT_FDCWD, real, &st, &shown);
+    return ovl_identity_record(dir->ovl, AT_FDCWD, real, &st, &shown, NULL);
 }
 
 /* ---- the first step: copies aside ------------------------------------------------------------------------ */
@@ -43,7 +46,11 @@ static int make(struct ovl_ctx *ctx, const struct copy_tree *tree, const struct 
 {
     if (node->top == 0)
         return ovl_sys_mkdir(tree->place, 0700);
+    if (node->linked)
+        return ovl_copy_link(node, tree->place);
     int r = ovl_copy_make(ctx, node, tree->place, OVL_COPY_ALL);
+    if (r == 0 && !S_ISDIR(node->st.st_mode))
+        r = ovl_group_share(ctx, node, tree->place);
     if (r < 0 || !S_ISDIR(node->st.st_mode))
         return r;
     r = ovl_sys_chmod(tree->place, 0700); /* until it is filled */
@@ -99,6 +106,8 @@ static int move_in(struct ovl_ctx *ctx, const struct copy_tree *tree, struct ovl
     int r = copy_path(ctx, tree, node);
     if (r == 0)
         r = ovl_copy_move_in(ctx, node, tree->place);
+    if (r == 0 && S_ISDIR(node->st.st_mode))
+        ovl_group_cover_tree(ctx, node);
     return r == -ENOENT ? -ESTALE : r; /* something that the first step did not see */
 }
 
@@ -128,9 +137,7 @@ int ovl_copy_up_tree_place(struct ovl_ctx *ctx, struct ovl_node *dir, const char
         return -ENOMEM;
     int r;
     if (dir->top != 0) {
-        memcpy(tree.place, aside, ovl_strlen(aside) + 1);
-        r = ovl_copy_move_in(ctx, dir, tree.place);
-        r = r == -ENOENT ? -ESTALE : r;
+        r = move_in(ctx, &tree, dir);
     } else {
         ovl_sys_chmod(aside, 0700);
         r = keep_identity(ctx, dir, dir->real);

@@ -4,8 +4,9 @@
  *
  * A directory has the identity of the lowest layer's directory that takes part.  Any other object that
  * was copied up has that of its origin, and a directory that was renamed the one that it had; these are recorded under
- * the copy's own number in the work directory: a symbolic link state/origin/DEV-INO whose target is "DEV:INO:BIRTH",
- * written in one call, read in one call, and told from a stale one by the copy's birth time.  The filter in shared
+ * the copy's own number in the work directory: a symbolic link state/origin/DEV-INO whose target is "DEV:INO:BIRTH"
+ * (and ":BIRTH" of the origin where that has several names, link_index.c), written in one call, read in one call, and
+ * told from a stale one by the copy's birth time.  The filter in shared
  * memory makes the look-up free for objects that were never copied up.  No mark stands on upper
  * files themselves.
  */
@@ -24,13 +25,20 @@ struct birth {
 };
 #define STATX_BTIME_BIT 0x800u
 
-static uint64_t birth_of(int dirfd, const char *path, int flags)
+int ovl_birth(int dirfd, const char *path, int flags, uint64_t *birth)
 {
     struct birth b;
     memset(&b, 0, sizeof b);
-    if (ovl_sys_statx(dirfd, path, flags, STATX_BTIME_BIT, &b) < 0)
-        return 0;
-    return (uint64_t)b.sec * 1000000000u + b.nsec;
+    int r = ovl_sys_statx(dirfd, path, flags, STATX_BTIME_BIT, &b);
+    *birth = r < 0 ? 0 : (uint64_t)b.sec * 1000000000u + b.nsec;
+    return r == -ENOSYS || r == -EPERM ? 0 : r; /* no such call (CONTRACT 4.6) */
+}
+
+static uint64_t birth_of(int dirfd, const char *path, int flags)
+{
+    uint64_t birth;
+    ovl_birth(dirfd, path, flags, &birth);
+    return birth;
 }
 
 static int record_path(const struct ovl *o, const struct stat *copy, char *out, size_t n)
@@ -49,9 +57,18 @@ static int record_path(const struct ovl *o, const struct stat *copy, char *out, 
 }
 
 /* A path in the work directory is short; this bounds what stands on a small stack. */
-enum { RECORD_MAX = 600, TARGET_MAX = 96 };
+enum { RECORD_MAX = 600, TARGET_MAX = 104 };
 
-int ovl_identity_record(struct ovl *o, int fd, const char *path, const struct stat *copy, const struct stat *origin)
+/* What a record says. */
+struct record {
+    struct stat origin; /* its device and inode */
+    uint64_t birth;     /* of the copy */
+    bool linked;
+    uint64_t origin_birth; /* if linked */
+};
+
+int ovl_identity_record(struct ovl *o, int fd, const char *path, const struct stat *copy, const struct stat *origin,
+                        const uint64_t *origin_birth)
 {
     char record[RECORD_MAX];
     char target[TARGET_MAX];
@@ -64,7 +81,11 @@ int ovl_identity_record(struct ovl *o, int fd, const char *path, const struct st
     at = ovl_append(target, sizeof target, (size_t)at, ":");
     at = ovl_append(target, sizeof target, (size_t)at, ovl_decimal(number, origin->st_ino));
     at = ovl_append(target, sizeof target, (size_t)at, ":");
-    ovl_append(target, sizeof target, (size_t)at, ovl_decimal(number, birth));
+    at = ovl_append(target, sizeof target, (size_t)at, ovl_decimal(number, birth));
+    if (origin_birth) {
+        at = ovl_append(target, sizeof target, (size_t)at, ":");
+        ovl_append(target, sizeof target, (size_t)at, ovl_decimal(number, *origin_birth));
+    }
     int r = ovl_sys_symlink(target, record);
     if (r == -EEXIST) {
         ovl_sys_unlink(record);
@@ -85,38 +106,51 @@ void ovl_identity_forget(struct ovl *o, const struct stat *copy)
         ovl_sys_unlink(record);
 }
 
-static bool read_record(const struct ovl *o, const struct stat *copy, struct stat *origin, uint64_t *birth)
+static bool read_record(struct ovl *o, const struct stat *copy, struct record *record)
 {
-    char record[RECORD_MAX];
+    char path[RECORD_MAX];
     char target[TARGET_MAX];
-    if (record_path(o, copy, record, sizeof record) < 0)
+    const struct ovl_shared *shared = ovl_shared(o);
+    if (!shared || !ovl_shared_may_have(shared, copy->st_ino) || record_path(o, copy, path, sizeof path) < 0)
         return false;
-    ssize_t n = ovl_sys_readlink(record, target, sizeof target - 1);
+    ssize_t n = ovl_sys_readlink(path, target, sizeof target - 1);
     if (n <= 0)
         return false;
     target[n] = '\0';
     const char *p = target;
-    origin->st_dev = ovl_parse_decimal(&p);
+    record->origin.st_dev = ovl_parse_decimal(&p);
     if (*p++ != ':')
         return false;
-    origin->st_ino = ovl_parse_decimal(&p);
+    record->origin.st_ino = ovl_parse_decimal(&p);
     if (*p++ != ':')
         return false;
-    *birth = ovl_parse_decimal(&p);
+    record->birth = ovl_parse_decimal(&p);
+    record->linked = *p == ':';
+    if (record->linked) {
+        p++;
+        record->origin_birth = ovl_parse_decimal(&p);
+    }
     return true;
+}
+
+bool ovl_identity_group(struct ovl *o, const struct stat *copy, struct ovl_group *group)
+{
+    struct record record;
+    return read_record(o, copy, &record) && record.linked &&
+           ovl_group_path(o, &record.origin, record.origin_birth, group);
 }
 
 /* Give *st the identity that is recorded for it in this overlay, if one is. */
 static bool find_origin(struct ovl *o, int dirfd, const char *path, int flags, struct stat *st)
 {
-    const struct ovl_shared *shared = ovl_shared(o);
-    struct stat origin;
-    uint64_t birth;
-    if (!shared || !ovl_shared_may_have(shared, st->st_ino) || !read_record(o, st, &origin, &birth) ||
-        birth != birth_of(dirfd, path, flags))
+    struct record record;
+    struct ovl_group group;
+    if (!read_record(o, st, &record) || record.birth != birth_of(dirfd, path, flags))
         return false;
-    st->st_dev = origin.st_dev;
-    st->st_ino = origin.st_ino;
+    st->st_dev = record.origin.st_dev;
+    st->st_ino = record.origin.st_ino;
+    if (record.linked && st->st_nlink > 0 && ovl_group_path(o, &record.origin, record.origin_birth, &group))
+        ovl_group_count(&group, st->st_nlink - 1, st); /* but the index */
     return true;
 }
 
@@ -127,6 +161,12 @@ void ovl_identity(struct ovl_space *space, int dirfd, const char *path, int flag
         if (o->has_upper && o->layer[0].dev == st->st_dev && find_origin(o, dirfd, path, flags, st))
             return;
     }
+    /* A lower object: others of its names may have been removed, or have been copied up by now. */
+    if (st->st_nlink < 2 || S_ISDIR(st->st_mode))
+        return;
+    for (unsigned i = 0; i < space->ovls; i++)
+        if (space->ovl[i].has_upper && ovl_group_count_lower(&space->ovl[i], dirfd, path, flags, st))
+            return;
 }
 
 bool ovl_may_be_copied(struct ovl_space *space, const struct stat *st)
@@ -187,7 +227,7 @@ int ovl_stat(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st)
         return -ENOENT; /* a whiteout has taken the name since it was looked up */
     if (S_ISDIR(st->st_mode))
         ovl_identity_dir(ctx, node, st);
-    else if (node->ovl->has_upper && node->top == 0)
+    else if (node->ovl->has_upper && (node->top == 0 || node->linked || st->st_nlink > 1))
         ovl_identity(ctx->space, AT_FDCWD, node->real, AT_SYMLINK_NOFOLLOW, st);
     return 0;
 }

@@ -85,7 +85,7 @@ static int ask_layer(struct ovl_ctx *ctx, struct ovl_node *node, unsigned k, cha
             memcpy(node->real, real, ovl_strlen(real) + 1);
     }
     if (!S_ISDIR(st->st_mode))
-        return 0;
+        return o->has_upper && k > 0 ? ovl_group_look(node) : 0;
     ovl_stack_add(&node->dirs, k);
     return merges_on(ctx, node, k, real);
 }
@@ -94,7 +94,7 @@ int ovl_lookup(struct ovl_ctx *ctx, struct ovl_node *node)
 {
     const struct ovl *o = node->ovl;
     const char *name = node->path + node->name;
-    node->exists = false;
+    node->exists = node->linked = false;
     node->reserved = ovl_has_prefix(name, OVL_WH_PREFIX);
     memset(&node->dirs, 0, sizeof node->dirs);
     if (node->reserved)
@@ -149,7 +149,7 @@ static int locate_mount(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl *
     node->path[node->length] = '\0';
     set_name(node);
     ovl_root_stack(o, &node->dirs);
-    node->reserved = false;
+    node->reserved = node->linked = false;
     for (node->top = 0; node->top < o->roots; node->top++) {
         int r = ovl_real_path(ctx, o->layer[node->top].path, "", node->real);
         if (r == 0)

@@ -42,8 +42,8 @@ static int open_for_writing(struct ovl_ctx *ctx, struct ovl_node *node, int flag
     if (!node->ovl->has_upper)
         return -EROFS;
     if (node->top != 0) {
-        int r = ovl_may(ctx, node->ovl, node->top, node->real, &node->st, wanted_access(flags), true);
-        if (r == 0 && (flags & O_TRUNC))
+        int r = ovl_may(ctx, node->ovl, ovl_layer_of(node), node->real, &node->st, wanted_access(flags), true);
+        if (r == 0 && (flags & O_TRUNC) && !node->linked)
             return ovl_copy_up_emptied(ctx, node, flags & ~(O_CREAT | O_EXCL));
         if (r == 0)
             r = ovl_copy_up(ctx, node, OVL_COPY_ALL);

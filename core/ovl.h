@@ -106,6 +106,10 @@ bool ovl_is_read_only(const struct ovl *o);
  * -ENOENT when no layer holds it, -ENAMETOOLONG. Text only: no call to the kernel. */
 ssize_t ovl_merged_path(const struct ovl_space *space, const char *real, char *buf, size_t n);
 
+/* The merged path to show for the real path of a copied-up object that was reached by a name which only a lower layer
+ * has: that of one of its hard links.  -ENOENT for any other path. */
+ssize_t ovl_linked_path(const struct ovl_space *space, const char *real, char *buf, size_t n);
+
 /* Whether a real path (no symbolic links in it) lies in a lower layer and in no upper or work
  * directory: nothing may change there. Text only. */
 bool ovl_is_protected(const struct ovl_space *space, const char *real);
@@ -198,7 +202,9 @@ struct ovl_node {
     bool reserved;           /* inside only: the name begins with ".wh." */
     bool magic;              /* outside only: a magic link of /proc, which the kernel must follow itself */
     bool crossed;            /* some overlay was on the way: the kernel alone may come elsewhere */
-    unsigned top;            /* inside only: the layer that `real` is in */
+    bool linked;             /* inside only: `real` and `st` are not those of the name in layer `top`, but of the copy
+                              * that another hard link of the object has in the upper */
+    unsigned top;            /* inside only: the layer that has the name, and `real` is in if not `linked` */
     struct stat st;          /* inside only: the object as the kernel sees it in that layer */
     struct ovl_stack in;     /* the layers that merge to the parent directory */
     struct ovl_stack dirs;   /* of a directory: the layers that merge to it */
@@ -233,7 +239,8 @@ int ovl_resolve(struct ovl_ctx *ctx, const char *base, const char *path, unsigne
 int ovl_stat(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st);
 
 /* Give *st, which stat(2) answered for a layer's object other than a directory, the identity of
- * its origin if it was copied up. (dirfd, path, flags) name the object as for statx(2). */
+ * its origin if it was copied up, and count its names in the merged view if it has several in a lower layer. (dirfd,
+ * path, flags) name the object as for statx(2). */
 void ovl_identity(struct ovl_space *space, int dirfd, const char *path, int flags, struct stat *st);
 
 /* Whether *st may be of a lower object that was copied up in this or an earlier run: a quick look that errs

@@ -135,5 +135,5 @@ int ovl_access(struct ovl_ctx *ctx, const struct ovl_node *node, int mode, bool 
         return -EINVAL;
     if (!node->exists)
         return -ENOENT;
-    return ovl_may(ctx, node->ovl, node->top, node->real, &node->st, mode, effective);
+    return ovl_may(ctx, node->ovl, ovl_layer_of(node), node->real, &node->st, mode, effective);
 }

@@ -67,6 +67,8 @@ static int unlink_once(struct ovl_ctx *ctx, struct ovl_node *node)
         r = unlink_locked(ctx, node, lower);
         ovl_unlock(&held);
     }
+    if (r == 0)
+        ovl_group_name_gone(ctx, node);
     return r;
 }
 

@@ -26,7 +26,8 @@ struct end {
 struct move {
     struct end from, to;
     unsigned flags;
-    char *place; /* of `to` in the upper */
+    char *place;   /* of `to` in the upper */
+    bool replaced; /* what `to` was is gone */
 };
 
 static bool is_dir(const struct ovl_node *node)
@@ -40,11 +41,16 @@ static bool is_ancestor(const struct ovl_node *a, const struct ovl_node *b)
     return b->length > a->length && ovl_is_below(b->path, a->path, a->length);
 }
 
+static bool is_of_upper(const struct ovl_node *node)
+{
+    return node->ovl->has_upper && ovl_layer_of(node) == 0;
+}
+
 static bool is_same(const struct ovl_node *a, const struct ovl_node *b)
 {
     if (a->length == b->length && memcmp(a->path, b->path, a->length) == 0)
         return true;
-    return a->exists && b->exists && !is_dir(a) && a->top == b->top && a->st.st_dev == b->st.st_dev &&
+    return a->exists && b->exists && !is_dir(a) && is_of_upper(a) == is_of_upper(b) && a->st.st_dev == b->st.st_dev &&
            a->st.st_ino == b->st.st_ino;
 }
 
@@ -331,6 +337,7 @@ static int move_locked(struct ovl_ctx *ctx, struct move *m)
         r = exchanges ? exchange(ctx, m) : replace(ctx, m);
     if (r < 0)
         return r;
+    m->replaced = to->exists && !exchanges;
     if (is_dir(from) || (exchanges && is_dir(to)))
         ovl_shared_renamed(ovl_shared(from->ovl));
     sweep(ctx, &m->from, &m->to);
@@ -383,6 +390,8 @@ static int move_prepared(struct ovl_ctx *ctx, struct move *m)
         r = move_locked(ctx, m);
         ovl_unlock(&held);
     }
+    if (r == 0 && m->replaced)
+        ovl_group_name_gone(ctx, to);
     return r;
 }
 

@@ -128,7 +128,9 @@ static int magic_inside(struct walk *w, size_t *length)
     struct ovl_node *other = ovl_node_new(ctx);
     if (!other)
         return -ENOMEM;
-    ssize_t n = ovl_merged_path(ctx->space, w->link, other->path, OVL_PATH_MAX);
+    ssize_t n = ovl_linked_path(ctx->space, w->link, other->path, OVL_PATH_MAX);
+    if (n < 0)
+        n = ovl_merged_path(ctx->space, w->link, other->path, OVL_PATH_MAX);
     struct stat there;
     int r = 0;
     if (n >= 0 && ovl_sys_stat(w->node->path, &there) == 0) {

@@ -67,6 +67,12 @@ struct ovl_space {
     size_t size;
 };
 
+/* The layer that a node's object is of. */
+static inline unsigned ovl_layer_of(const struct ovl_node *node)
+{
+    return node->linked ? 0 : node->top;
+}
+
 /* ---- stack operations -------------------------------------------------------------------------- */
 static inline bool ovl_stack_has(const struct ovl_stack *s, unsigned i)
 {
@@ -232,11 +238,49 @@ int ovl_with_access(struct ovl_ctx *ctx, const struct ovl *o, const char *real,
 /* Put back the mode that a killed process has noted. */
 void ovl_narrow_left_over(struct ovl_ctx *ctx, const struct ovl *o, const char *note);
 
+/* ---- link_index.c -------------------------------------------------------------------------------- */
+/* The names of one lower object that is hard linked: the path of its index, or "" for none. */
+struct ovl_group {
+    char path[640];
+};
+/* The group of an object by its origin's numbers; false when the path would be too long. */
+bool ovl_group_path(const struct ovl *o, const struct stat *origin, uint64_t birth, struct ovl_group *group);
+/* The group of a node whose name only lower layers have: 1, 0 (and "") when it is of none, or an error. */
+int ovl_group_of(const struct ovl_node *node, struct ovl_group *group);
+/* Let a node that look-up has found in a lower layer stand for the copy that another of its names has got. */
+int ovl_group_look(struct ovl_node *node);
+/* Set st->st_nlink: `visible` names are in the upper. */
+void ovl_group_count(const struct ovl_group *group, nlink_t visible, struct stat *st);
+/* The same for an object of a lower layer, with (dirfd, path, flags) as for statx(2); false when it has no group. */
+bool ovl_group_count_lower(struct ovl *o, int dirfd, const char *path, int flags, struct stat *st);
+/* With the group locked, as a directory of its path: make the index of the first copy, which is at `aside`; the group
+ * becomes "" where there can be none. */
+int ovl_group_begin(struct ovl_ctx *ctx, const struct ovl_node *node, struct ovl_group *group, const char *aside);
+/* The same for a copy at `aside` that is not to take its place yet: afterwards it is a link of the index. No lock is
+ * held. */
+int ovl_group_share(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside);
+/* Take that back: the copy got no name, so that nothing was written to it. */
+void ovl_group_undo(struct ovl_ctx *ctx, const struct ovl_node *node, const struct ovl_group *group);
+/* With the group locked: the node's name, which only lower layers had, has been taken out of the group. */
+void ovl_group_cover(struct ovl_ctx *ctx, const struct ovl_node *node, const struct ovl_group *group);
+/* With the tree locked: a directory that only lower layers had was moved into the upper whole. */
+void ovl_group_cover_tree(struct ovl_ctx *ctx, const struct ovl_node *dir);
+/* With no lock held: the name was removed, or something else has taken its place. */
+void ovl_group_name_gone(struct ovl_ctx *ctx, const struct ovl_node *node);
+/* Remove what killed processes left of groups that no name needs. */
+void ovl_group_clean(struct ovl_ctx *ctx, struct ovl *o);
+
 /* ---- identity.c ------------------------------------------------------------------------------- */
-/* Record that upper object `copy` (as fstat answers) has the identity of `origin`. */
-int ovl_identity_record(struct ovl *o, int fd, const char *path, const struct stat *copy, const struct stat *origin);
+/* Record that upper object `copy` (as fstat answers) has the identity of `origin`, which is of a group of links if
+ * `birth`, its time of birth, is given. */
+int ovl_identity_record(struct ovl *o, int fd, const char *path, const struct stat *copy, const struct stat *origin,
+                        const uint64_t *birth);
 /* Forget it: its last name is gone. */
 void ovl_identity_forget(struct ovl *o, const struct stat *copy);
+/* The group of links that is recorded for it, if one is. */
+bool ovl_identity_group(struct ovl *o, const struct stat *copy, struct ovl_group *group);
+/* When an object was made; 0 where the file system doesn't say. (dirfd, path, flags) as for statx(2). */
+int ovl_birth(int dirfd, const char *path, int flags, uint64_t *birth);
 /* The number that a directory shows: (dev, ino) is its lowest layer's. */
 uint64_t ovl_identity_dir_ino(const struct ovl *o, dev_t dev, uint64_t ino);
 
@@ -257,6 +301,8 @@ int ovl_copy_move_in(struct ovl_ctx *ctx, struct ovl_node *node, const char *asi
 /* Copy up a lower file for open(2) with O_TRUNC, without data.  The copy is opened before it takes the file's place: a
  * file is not emptied by an open that fails.  A descriptor, or -ESTALE (look again). */
 int ovl_copy_up_emptied(struct ovl_ctx *ctx, struct ovl_node *node, int flags);
+/* Make what ovl_copy_make() would make of a node that stands for the copy of another name: a link to that. */
+int ovl_copy_link(const struct ovl_node *node, const char *aside);
 /* The path of the node's place in the upper (the object need not be there). */
 int ovl_upper_path(struct ovl_ctx *ctx, const struct ovl_node *node, char *out);
 /* Times of the node's parent directory in the upper, kept over a change that is none of the program's. */

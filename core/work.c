@@ -79,11 +79,10 @@ static int first_entry(struct ovl_ctx *ctx, char *path, size_t length)
 static int discard_file(struct ovl_ctx *ctx, struct ovl *o, const char *path)
 {
     struct stat st;
-    bool known = ovl_sys_lstat(path, &st) == 0;
-    int r = ctx->ops->unlink(path);
-    if (r == 0 && o && known && st.st_nlink == 1)
+    /* Forgotten first: once it is gone, its number may be that of another process's copy. */
+    if (o && ovl_sys_lstat(path, &st) == 0 && st.st_nlink == 1 && !S_ISDIR(st.st_mode))
         ovl_identity_forget(o, &st);
-    return r;
+    return ctx->ops->unlink(path);
 }
 
 static int discard_dir(struct ovl_ctx *ctx, struct ovl *o, const char *path)
@@ -194,6 +193,8 @@ static void clean(struct ovl_ctx *ctx, struct ovl *o)
 void ovl_space_clean(struct ovl_ctx *ctx)
 {
     for (unsigned i = 0; i < ctx->space->ovls; i++)
-        if (ctx->space->ovl[i].work)
+        if (ctx->space->ovl[i].work) {
             clean(ctx, &ctx->space->ovl[i]);
+            ovl_group_clean(ctx, &ctx->space->ovl[i]);
+        }
 }

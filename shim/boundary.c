@@ -254,7 +254,8 @@ int shim_find_fd(struct shim_call *call, int fd, struct ovl_node **node)
     if (!text || !merged || !found)
         return -ENOMEM;
     if (fd < 0 || ovl_sys_fstat(fd, &here) < 0 || shim_fd_text(fd, text) <= 0 || text[0] != '/' ||
-        ovl_merged_path(ctx->space, text, merged, OVL_PATH_MAX) < 0)
+        (ovl_linked_path(ctx->space, text, merged, OVL_PATH_MAX) < 0 &&
+         ovl_merged_path(ctx->space, text, merged, OVL_PATH_MAX) < 0))
         return 0;
     if (ovl_resolve(ctx, NULL, merged, 0, found) == 0 && found->ovl && found->exists) {
         struct stat shown = found->st;

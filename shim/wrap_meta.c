@@ -496,7 +496,9 @@ static ssize_t show_merged(struct shim_call *call, const char *path, char *buf, 
     if (all <= 0)
         return n;
     full[all] = '\0';
-    all = ovl_merged_path(call->ctx.space, full, merged, OVL_PATH_MAX);
+    all = ovl_linked_path(call->ctx.space, full, merged, OVL_PATH_MAX);
+    if (all < 0)
+        all = ovl_merged_path(call->ctx.space, full, merged, OVL_PATH_MAX);
     if (all < 0)
         return n;
     if ((size_t)all > size)

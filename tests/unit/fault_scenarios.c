@@ -27,6 +27,10 @@ void fault_layers(struct fixture *f)
     make_file(f, "lower1/locked/file", 0644, "locked");
     make_dir(f, "lower1/locked", 0555);
     make_file(f, "lower1/" LONG_NAME, 0644, "long");
+    make_file(f, "lower2/h/one", 0640, "linked");
+    set_xattr(f, "lower2/h/one", "user.kept", "value");
+    make_hard_link(f, "lower2/h/two", "lower2/h/one");
+    make_hard_link(f, "lower2/h/sub/three", "lower2/h/one");
     make_file(f, "upper/d/both", 0644, "upper");
     make_file(f, "upper/u/only", 0644, "only");
     make_file(f, "upper/u/sub/deep", 0644, "deep");
@@ -287,6 +291,90 @@ static int append_in_locked(struct fixture *f)
     return op_write(f, "/locked/file", O_WRONLY | O_APPEND, 0, " and more");
 }
 
+/* Of three names of one lower file, the first was changed. */
+static void change_linked(struct fixture *f)
+{
+    assert_int_equal(op_write(f, "/h/one", O_WRONLY | O_APPEND, 0, " and more"), 0);
+}
+
+/* It was changed and removed: only the index has it. */
+static void change_and_remove_linked(struct fixture *f)
+{
+    change_linked(f);
+    assert_int_equal(op_unlink(f, "/h/one"), 0);
+}
+
+static void remove_linked(struct fixture *f)
+{
+    assert_int_equal(op_unlink(f, "/h/one"), 0);
+    assert_int_equal(op_unlink(f, "/h/two"), 0);
+}
+
+static int copy_up_linked(struct fixture *f)
+{
+    return op_copy_up(f, "/h/one", OVL_COPY_ALL);
+}
+
+static int truncate_linked(struct fixture *f)
+{
+    return open_and_close(f, "/h/one", O_WRONLY | O_TRUNC, 0);
+}
+
+static int truncate_second_link(struct fixture *f)
+{
+    return open_and_close(f, "/h/two", O_WRONLY | O_TRUNC, 0);
+}
+
+static int append_to_second_link(struct fixture *f)
+{
+    return op_write(f, "/h/two", O_WRONLY | O_APPEND, 0, " again");
+}
+
+static int unlink_first_link(struct fixture *f)
+{
+    return op_unlink(f, "/h/one");
+}
+
+static int unlink_second_link(struct fixture *f)
+{
+    return op_unlink(f, "/h/two");
+}
+
+static int unlink_last_link(struct fixture *f)
+{
+    return op_unlink(f, "/h/sub/three");
+}
+
+static int rename_second_link(struct fixture *f)
+{
+    return op_rename(f, "/h/two", "/d/moved", 0);
+}
+
+static int rename_over_second_link(struct fixture *f)
+{
+    return op_rename(f, "/u/only", "/h/two", 0);
+}
+
+static int link_second_link(struct fixture *f)
+{
+    return op_link(f, "/h/two", "/d/e/four");
+}
+
+static int exchange_second_link(struct fixture *f)
+{
+    return op_rename(f, "/h/two", "/d/other", EXCHANGE);
+}
+
+static int rename_directory_with_links(struct fixture *f)
+{
+    return op_rename(f, "/h/sub", "/u/moved", 0);
+}
+
+static int rename_directory_of_links(struct fixture *f)
+{
+    return op_rename(f, "/h", "/u/moved", 0);
+}
+
 const struct scenario fault_scenarios[] = {
     {"append_lower", NULL, append_lower},
     {"truncate_lower", NULL, truncate_lower},
@@ -339,5 +427,22 @@ const struct scenario fault_scenarios[] = {
     {"copy_up_file", NULL, copy_up_file},
     {"copy_up_link", NULL, copy_up_link},
     {"copy_up_directory", NULL, copy_up_directory},
+    {"copy_up_linked", NULL, copy_up_linked},
+    {"truncate_linked", NULL, truncate_linked},
+    {"truncate_second_link", change_linked, truncate_second_link},
+    {"append_to_second_link", change_linked, append_to_second_link},
+    {"append_to_link_of_index", change_and_remove_linked, append_to_second_link},
+    {"unlink_lower_link", NULL, unlink_first_link},
+    {"unlink_first_link", change_linked, unlink_first_link},
+    {"unlink_second_link", change_linked, unlink_second_link},
+    {"unlink_last_link", remove_linked, unlink_last_link},
+    {"rename_lower_link", NULL, rename_second_link},
+    {"rename_second_link", change_linked, rename_second_link},
+    {"rename_over_second_link", change_linked, rename_over_second_link},
+    {"link_second_link", change_linked, link_second_link},
+    {"exchange_second_link", change_linked, exchange_second_link},
+    {"rename_directory_with_links", change_linked, rename_directory_with_links},
+    {"rename_directory_of_links", NULL, rename_directory_of_links},
+    {"rename_directory_of_links_changed", change_linked, rename_directory_of_links},
     {NULL, NULL, NULL},
 };

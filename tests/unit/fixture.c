@@ -194,6 +194,11 @@ void make_link(const struct fixture *f, const char *path, const char *target)
     assert_int_equal(symlink(target, with_parents(f, path)), 0);
 }
 
+void make_hard_link(const struct fixture *f, const char *path, const char *of)
+{
+    assert_int_equal(link(real(f, of), with_parents(f, path)), 0);
+}
+
 void make_node(const struct fixture *f, const char *path, mode_t mode, dev_t dev)
 {
     assert_int_equal(mknod(with_parents(f, path), mode, dev), 0);

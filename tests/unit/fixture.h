@@ -57,6 +57,8 @@ const char *merged(const struct fixture *f, const char *path);
 void make_file(const struct fixture *f, const char *path, mode_t mode, const char *text);
 void make_dir(const struct fixture *f, const char *path, mode_t mode);
 void make_link(const struct fixture *f, const char *path, const char *target);
+/* One more name for a file. */
+void make_hard_link(const struct fixture *f, const char *path, const char *of);
 void make_node(const struct fixture *f, const char *path, mode_t mode, dev_t dev);
 void set_xattr(const struct fixture *f, const char *path, const char *name, const char *value);
 /* Give it these times, seconds and nanoseconds. */
