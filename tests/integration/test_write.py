@@ -309,7 +309,6 @@ def test_both_forms_show_the_same(compare, form):
     """, options=f",whiteout={form}")
 
 
-@pytest.mark.xfail(reason="C-3.5 (hard links stay linked across copy-up) is not built yet", strict=False)
 def test_hard_links_stay_linked(compare):
     compare([{"a": "1", "d/b": same("a"), "c": same("a")}], """
         append @/a 2
