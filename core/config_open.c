@@ -148,6 +148,8 @@ int ovl_space_import(const char *record, struct ovl_space **space, struct ovl_me
                         r == -ENOMEM ? "needs more memory than there is"
                                      : "is not one of this version of libovl; start again from outside the overlay",
                         NULL);
+    if (r == 0)
+        attach(*space);
     ovl_arena_free(&arena);
     return r;
 }

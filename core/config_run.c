@@ -273,6 +273,11 @@ static int update(struct run *run)
         if (living)
             return refuse_run(run, old, living);
     }
+    if (!living) {
+        struct ovl o = {.work = run->plan->work, .work_length = run->plan->work_length};
+        ovl_moves_start(&o);
+        ovl_shared_detach(&o);
+    }
     add_own(run);
     replace_file(run);
     return 0;

@@ -23,7 +23,7 @@
 struct ovl_shared {
     uint64_t magic;
     uint64_t size;
-    uint64_t renames;
+    struct ovl_moves moves;
     uint64_t pid_space; /* where the owners' thread ids mean something */
     uint64_t mixed;     /* a process of another pid name space takes part: nobody can be known to be dead */
     uint64_t tree;
@@ -323,22 +323,9 @@ void ovl_shared_note(struct ovl_shared *shared, uint64_t ino)
     __atomic_fetch_or(&shared->filter[word], bit, __ATOMIC_RELEASE);
 }
 
-uint64_t ovl_shared_renames(const struct ovl_shared *shared)
-{
-    return __atomic_load_n(&shared->renames, __ATOMIC_ACQUIRE);
-}
+/* ---- moves.c ---------------------------------------------------------------------------------------- */
 
-uint64_t ovl_space_renames(struct ovl_space *space)
+struct ovl_moves *ovl_shared_moves(struct ovl_shared *shared)
 {
-    uint64_t n = 0;
-    for (unsigned i = 0; i < space->ovls; i++) {
-        const struct ovl_shared *shared = space->ovl[i].has_upper ? ovl_shared(&space->ovl[i]) : NULL;
-        n += shared ? ovl_shared_renames(shared) : 0;
-    }
-    return n;
-}
-
-void ovl_shared_renamed(struct ovl_shared *shared)
-{
-    __atomic_fetch_add(&shared->renames, 1, __ATOMIC_RELEASE);
+    return &shared->moves;
 }

@@ -178,6 +178,9 @@ static inline void ovl_ctx_reset(struct ovl_ctx *ctx, size_t mark)
  * no, and only with hundreds of calls at a time. */
 bool ovl_ctx_holds(const void *p);
 
+/* Close the descriptors of overlong paths beyond the first `keep`. */
+void ovl_ctx_close(struct ovl_ctx *ctx, int keep);
+
 /* Memory slots that a vfork child took and could not give back because it called exec:
  * read before vfork, handed back in the parent after it. */
 uint32_t ovl_ctx_held(void);
@@ -231,6 +234,30 @@ struct ovl_node *ovl_node_new(struct ovl_ctx *ctx);
  * ENOENT, ENOTDIR, EACCES, ELOOP (40 links), ENAMETOOLONG; a path that ends in a slash and leads to
  * something other than a directory is ENOTDIR. */
 int ovl_resolve(struct ovl_ctx *ctx, const char *base, const char *path, unsigned flags, struct ovl_node *node);
+
+/* ---- directories that move ---------------------------------------------------------------------- */
+/* A merged path that is remembered, of the cwd or of an open directory, is true until some process renames or removes
+ * a directory. */
+
+/* The state of all overlays in this respect.  What was found out after it was read is true if it is settled then:
+ * nothing has changed, and nothing is just changing. */
+uint64_t ovl_moves(const struct ovl_space *space);
+bool ovl_moves_settled(const struct ovl_space *space, uint64_t seen);
+/* Wait for a change that is going on; that of a killed process is finished here. */
+void ovl_moves_wait(struct ovl_ctx *ctx);
+/* What to remember beside a path.  It means the same in every process of a run. */
+#define OVL_MOVES_NONE UINT64_MAX /* of a path outside */
+uint64_t ovl_moves_mark(const struct ovl_space *space, const char *path);
+/* Whether anything in the path's overlay has moved since: one atomic load. */
+bool ovl_moved_since(const struct ovl_space *space, uint64_t mark);
+/* Bring a remembered path (in OVL_PATH_MAX bytes) and its mark up to date: 0; 1 when the directory has been removed,
+ * path then being its parent's, or "" when that is removed too (`removed`: it was so before); -ESTALE when it is
+ * not known. */
+int ovl_follow(struct ovl_ctx *ctx, char *path, bool removed, uint64_t *mark);
+/* ovl_merged_path() for a path that the kernel gives for an open object: a directory of a lower layer stands for
+ * what it has become in this run.  0 when that is removed; buf (OVL_PATH_MAX bytes) then has its parent's path
+ * or "". */
+ssize_t ovl_place_of(struct ovl_ctx *ctx, const char *real, char *buf, size_t n);
 
 /* ---- reading ----------------------------------------------------------------------------------- */
 

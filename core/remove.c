@@ -168,8 +168,10 @@ static int rmdir_locked(struct ovl_ctx *ctx, struct ovl_node *node, bool whiteou
         return r;
     if (whiteout && !ovl_stack_has(&node->in, 0))
         return -ESTALE;
-    return node->top == 0 && node->ovl->has_upper ? remove_upper_dir(ctx, node, whiteout)
-                                                  : ovl_whiteout_make(ctx, node);
+    uint64_t log = ovl_moves_begin(ctx, node, NULL, OVL_MOVE_REMOVED);
+    r = node->top == 0 && node->ovl->has_upper ? remove_upper_dir(ctx, node, whiteout) : ovl_whiteout_make(ctx, node);
+    ovl_moves_end(node->ovl, log, r);
+    return r;
 }
 
 static int rmdir_once(struct ovl_ctx *ctx, struct ovl_node *node)
@@ -185,9 +187,8 @@ static int rmdir_once(struct ovl_ctx *ctx, struct ovl_node *node)
     r = lower ? ovl_copy_up_parents(ctx, node) : 0;
     if (r < 0)
         return r;
-    const char *parent = ovl_parent_path(ctx, node);
     struct ovl_held held;
-    r = parent ? ovl_lock_dirs(node->ovl, parent, node->path, &held) : -ENOMEM;
+    r = ovl_lock_tree(node->ovl, &held);
     if (r == 0) {
         r = rmdir_locked(ctx, node, lower);
         ovl_unlock(&held);

@@ -312,6 +312,16 @@ static int refresh(struct ovl_ctx *ctx, const struct move *m)
     return r < 0 ? r : ovl_refresh(ctx, m->to.node);
 }
 
+/* Tell those that have a directory as their cwd, or open. */
+static uint64_t announce(struct ovl_ctx *ctx, const struct move *m)
+{
+    const struct ovl_node *from = m->from.node, *to = m->to.node;
+    if (m->flags & EXCHANGE && !is_dir(from))
+        return is_dir(to) ? ovl_moves_begin(ctx, to, from->path, OVL_MOVE_EXCHANGED) : 0;
+    return is_dir(from) ? ovl_moves_begin(ctx, from, to->path, m->flags & EXCHANGE ? OVL_MOVE_EXCHANGED : OVL_MOVE_TO)
+                        : 0;
+}
+
 static int move_locked(struct ovl_ctx *ctx, struct move *m)
 {
     struct ovl_node *from = m->from.node, *to = m->to.node;
@@ -333,13 +343,14 @@ static int move_locked(struct ovl_ctx *ctx, struct move *m)
     if (from->top != 0 || !ovl_stack_has(&to->in, 0) || (exchanges && to->top != 0))
         return -ESTALE;
     r = ovl_upper_path(ctx, to, m->place);
-    if (r == 0)
-        r = exchanges ? exchange(ctx, m) : replace(ctx, m);
     if (r < 0)
         return r;
     m->replaced = to->exists && !exchanges;
-    if (is_dir(from) || (exchanges && is_dir(to)))
-        ovl_shared_renamed(ovl_shared(from->ovl));
+    uint64_t log = announce(ctx, m);
+    r = exchanges ? exchange(ctx, m) : replace(ctx, m);
+    ovl_moves_end(from->ovl, log, r);
+    if (r < 0)
+        return r;
     sweep(ctx, &m->from, &m->to);
     if (exchanges)
         sweep(ctx, &m->to, &m->from);

@@ -130,10 +130,12 @@ static int magic_inside(struct walk *w, size_t *length)
         return -ENOMEM;
     ssize_t n = ovl_linked_path(ctx->space, w->link, other->path, OVL_PATH_MAX);
     if (n < 0)
-        n = ovl_merged_path(ctx->space, w->link, other->path, OVL_PATH_MAX);
+        n = ovl_place_of(ctx, w->link, other->path, OVL_PATH_MAX);
     struct stat there;
-    int r = 0;
-    if (n >= 0 && ovl_sys_stat(w->node->path, &there) == 0) {
+    bool known = n >= 0 && ovl_sys_stat(w->node->path, &there) == 0;
+    int r =
+        n == 0 && known && S_ISDIR(there.st_mode) ? -ENOENT : 0; /* a removed one, whose lower part is still there */
+    if (n > 0 && known) {
         other->length = (size_t)n;
         other->name = (size_t)(ovl_strrchr(other->path, '/') + 1 - other->path);
         const struct ovl_region *region = ovl_region_of(ctx->space, other->path);

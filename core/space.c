@@ -188,7 +188,7 @@ static bool is_better(const struct ovl *o, unsigned i, const struct ovl *best, u
     return length > best_length || (length == best_length && is_upper && !best_is_upper);
 }
 
-ssize_t ovl_merged_path(const struct ovl_space *space, const char *real, char *buf, size_t n)
+const struct ovl *ovl_space_layer_of(const struct ovl_space *space, const char *real, unsigned *number)
 {
     const struct ovl *best = NULL;
     unsigned best_i = 0;
@@ -204,9 +204,17 @@ ssize_t ovl_merged_path(const struct ovl_space *space, const char *real, char *b
             }
         }
     }
+    *number = best_i;
+    return best;
+}
+
+ssize_t ovl_merged_path(const struct ovl_space *space, const char *real, char *buf, size_t n)
+{
+    unsigned i;
+    const struct ovl *best = ovl_space_layer_of(space, real, &i);
     if (!best)
         return -ENOENT;
-    const char *rest = real + best->layer[best_i].length;
+    const char *rest = inner(real) + best->layer[i].length;
     if (!best->mount_length && !*rest)
         rest = "/";
     ssize_t length = ovl_append(buf, n, 0, best->mount);

@@ -76,6 +76,11 @@ static inline ssize_t ovl_sys_write(int fd, const void *buf, size_t n)
     return (ssize_t)ovl_sys_raw(SYS_write, fd, OVL_SYS_PTR(buf), (long)n, 0, 0, 0);
 }
 
+static inline ssize_t ovl_sys_pwrite(int fd, const void *buf, size_t n, off_t at)
+{
+    return (ssize_t)ovl_sys_raw(SYS_pwrite64, fd, OVL_SYS_PTR(buf), (long)n, (long)at, 0, 0);
+}
+
 static inline off_t ovl_sys_lseek(int fd, off_t off, int whence)
 {
     return (off_t)ovl_sys_raw(SYS_lseek, fd, (long)off, whence, 0, 0, 0);

@@ -108,8 +108,6 @@ static inline unsigned ovl_lowest(const struct ovl *o, const struct ovl_stack *s
 /* ---- ctx.c ----------------------------------------------------------------------------------- */
 /* Once per process, before the first context. */
 void ovl_ctx_init(void);
-/* Close the descriptors of overlong paths beyond the first `keep`. */
-void ovl_ctx_close(struct ovl_ctx *ctx, int keep);
 
 /* ---- path.c ---------------------------------------------------------------------------------- */
 /* The part of a merged path below its overlay's mount: "" or "/a/b". */
@@ -208,9 +206,23 @@ void ovl_shared_detach(struct ovl *o);
 /* The filter before the identity map: a number that may have an origin. */
 bool ovl_shared_may_have(const struct ovl_shared *shared, uint64_t ino);
 void ovl_shared_note(struct ovl_shared *shared, uint64_t ino);
-/* A number that only grows: how often directories were renamed in this overlay. */
-uint64_t ovl_shared_renames(const struct ovl_shared *shared);
-void ovl_shared_renamed(struct ovl_shared *shared);
+/* Positions in the log of directories that move: both only grow. */
+struct ovl_moves {
+    uint64_t position; /* what is committed, and in the lowest bit whether a change is announced */
+    uint64_t start;    /* where this run began */
+};
+struct ovl_moves *ovl_shared_moves(struct ovl_shared *shared);
+
+/* ---- moves.c ------------------------------------------------------------------------------------ */
+enum ovl_move { OVL_MOVE_TO = 1, OVL_MOVE_EXCHANGED, OVL_MOVE_REMOVED };
+/* With the tree locked, before directory `from` is renamed to `to`, exchanged with it or removed (to NULL): announce
+ * it.  After it, successful (0) or not, ovl_moves_end() with what this returned. */
+uint64_t ovl_moves_begin(struct ovl_ctx *ctx, const struct ovl_node *from, const char *to, enum ovl_move kind);
+void ovl_moves_end(const struct ovl *o, uint64_t end, int result);
+/* A run begins that no other one shares the work directory with: what was logged is of no use any more. */
+void ovl_moves_start(struct ovl *o);
+/* The overlay and the number of the layer that a real path lies in (as for ovl_merged_path()), or NULL. (space.c) */
+const struct ovl *ovl_space_layer_of(const struct ovl_space *space, const char *real, unsigned *number);
 
 /* ---- work.c ------------------------------------------------------------------------------------ */
 /* A fresh path in the work directory for something half-made. out has OVL_REAL_MAX bytes. */
