@@ -105,11 +105,6 @@ bool ovl_moved_since(const struct ovl_space *space, uint64_t mark)
     return moves && load(&moves->position) != (mark & POSITION_MASK);
 }
 
-uint64_t ovl_space_renames(struct ovl_space *space)
-{
-    return ovl_moves(space);
-}
-
 /* ---- applying --------------------------------------------------------------------------------------- */
 
 /* A directory that is looked for. When it is removed, `path` becomes its parent's, and "" when that is removed too. */

@@ -126,10 +126,6 @@ bool ovl_space_holds(const struct ovl_space *space, const char *path);
  * a change there be one of a lower layer.  Text only; a path with ".." must not be asked. */
 bool ovl_space_layers_near(const struct ovl_space *space, const char *path);
 
-/* How often directories were renamed in these overlays, by whatever process of the run: a directory's merged path
- * that was learnt while the number was another may be an old one. */
-uint64_t ovl_space_renames(struct ovl_space *space);
-
 /* ---- one call -------------------------------------------------------------------------------- */
 
 /* What core does on a program's behalf with objects that the program can see: filled by the shim

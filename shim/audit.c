@@ -10,6 +10,7 @@
  */
 #define _GNU_SOURCE
 #include "boundary.h"
+#include "cwd_text.h"
 #include "env.h"
 #include "library_search.h"
 #include "sys.h"
@@ -137,7 +138,8 @@ static struct shim_asker *make_askers(struct ovl_ctx *ctx, const struct record *
 
 /* ---- searching -------------------------------------------------------------------------------------------- */
 
-/* The merged cwd: as it was handed over if that is still where the process is, else what its layer path stands for. */
+/* The merged cwd: as it was handed over if that is still where the process is, else what its layer path stands for;
+ * NULL: there is none. */
 static const char *find_cwd(struct ovl_ctx *ctx, void *unused)
 {
     (void)unused;
@@ -146,12 +148,13 @@ static const char *find_cwd(struct ovl_ctx *ctx, void *unused)
     struct ovl_node *node = ovl_node_new(ctx);
     if (!buf || !merged || !node || ovl_sys_stat(".", &here) < 0)
         return NULL;
-    if (audit.cwd && ovl_resolve(ctx, NULL, audit.cwd, 0, node) == 0 && node->ovl && node->exists &&
-        node->st.st_dev == here.st_dev && node->st.st_ino == here.st_ino)
-        return audit.cwd;
+    if (audit.cwd && shim_cwd_read(ctx, audit.cwd, merged) == 0 && ovl_resolve(ctx, NULL, merged, 0, node) == 0 &&
+        node->ovl && node->exists && node->st.st_dev == here.st_dev && node->st.st_ino == here.st_ino)
+        return merged;
     if (ovl_sys_getcwd(buf, OVL_PATH_MAX) <= 0 || buf[0] != '/')
         return NULL;
-    return ovl_merged_path(audit.space, buf, merged, OVL_PATH_MAX) >= 0 ? merged : buf;
+    ssize_t n = ovl_place_of(ctx, buf, merged, OVL_PATH_MAX);
+    return n > 0 ? merged : n < 0 ? buf : NULL; /* 0: it is removed */
 }
 
 /* Whether a name is that of libovl.so, whose audit object is in LD_AUDIT: it is found whatever is mounted over it. */

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #define DELETED " (deleted)"
+#define TRIES 16 /* while directories are being renamed */
 
 bool shim_begin(struct shim_call *call, const char *function)
 {
@@ -30,6 +31,8 @@ bool shim_begin(struct shim_call *call, const char *function)
     call->asked = NULL;
     call->node = NULL;
     call->deep = false;
+    call->removed = NULL;
+    call->moves = ovl_moves(shim_space());
     if (ovl_ctx_begin(&call->ctx, shim_space(), &shim_next) == 0)
         return true;
     /* No memory at all: the call can't be answered, and must not go to the real file system. */
@@ -103,13 +106,31 @@ static bool is_deleted(const char *text)
     return n > suffix && strcmp(text + n - suffix, DELETED) == 0;
 }
 
-int shim_dir_path(struct shim_call *call, int dirfd, char *buf)
+void shim_removed_parent(struct shim_call *call, int dirfd, char *buf)
+{
+    size_t mark = call->ctx.used;
+    char *text = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
+    int fd = text ? ovl_sys_open(dirfd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC, 0) : -ENOMEM;
+    ssize_t n = fd < 0 ? fd : shim_fd_text(fd, text);
+    struct stat st;
+    bool there = n > 0 && text[0] == '/' && ovl_sys_fstat(fd, &st) == 0 && (!is_deleted(text) || st.st_nlink);
+    if (fd >= 0)
+        ovl_sys_close(fd);
+    n = there ? ovl_place_of(&call->ctx, text, buf, OVL_PATH_MAX) : 0;
+    if (n < 0)
+        memcpy(buf, text, strlen(text) + 1);
+    else if (n == 0)
+        buf[0] = '\0';
+    ovl_ctx_reset(&call->ctx, mark);
+}
+
+int shim_dir_place(struct shim_call *call, int dirfd, char *buf)
 {
     if (dirfd == AT_FDCWD)
         return shim_cwd(call, buf);
-    enum shim_fd_kind kind = dirfd < 0 ? SHIM_FD_UNKNOWN : shim_fds_get(dirfd, buf);
+    enum shim_fd_kind kind = dirfd < 0 ? SHIM_FD_UNKNOWN : shim_fds_get(call, dirfd, buf);
     if (kind != SHIM_FD_UNKNOWN)
-        return kind == SHIM_FD_INSIDE;
+        return kind == SHIM_FD_REMOVED ? SHIM_REMOVED : kind == SHIM_FD_INSIDE;
     size_t mark = call->ctx.used;
     char *text = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
     if (!text)
@@ -122,15 +143,37 @@ int shim_dir_path(struct shim_call *call, int dirfd, char *buf)
     if (r == 0 && !S_ISDIR(st.st_mode))
         r = -ENOTDIR;
     if (r == 0) {
-        n = ovl_merged_path(call->ctx.space, text, buf, OVL_PATH_MAX);
-        r = n >= 0 || ovl_space_holds(call->ctx.space, text);
+        n = ovl_place_of(&call->ctx, text, buf, OVL_PATH_MAX);
+        r = n == 0 ? SHIM_REMOVED : n > 0 || ovl_space_holds(call->ctx.space, text);
         if (n < 0)
             memcpy(buf, text, strlen(text) + 1);
     }
-    if (r == 1 && is_deleted(text))
-        r = -ENOENT;
+    if (r == 1 && is_deleted(text) && st.st_nlink == 0) {
+        shim_removed_parent(call, dirfd, buf);
+        r = SHIM_REMOVED;
+    }
     ovl_ctx_reset(&call->ctx, mark);
     return r;
+}
+
+int shim_dir_path(struct shim_call *call, int dirfd, char *buf)
+{
+    int r = shim_dir_place(call, dirfd, buf);
+    return r == SHIM_REMOVED ? -ENOENT : r;
+}
+
+int shim_dir_node(struct shim_call *call, int dirfd, char *buf, struct ovl_node *node)
+{
+    const int fds = call->ctx.fds;
+    for (int i = 0;; i++) {
+        call->moves = ovl_moves(call->ctx.space);
+        int place = shim_dir_place(call, dirfd, buf);
+        int r = place == SHIM_INSIDE ? ovl_resolve(&call->ctx, NULL, buf, 0, node) : 0;
+        if (i == TRIES || ovl_moves_settled(call->ctx.space, call->moves))
+            return r < 0 ? r : place;
+        ovl_moves_wait(&call->ctx);
+        ovl_ctx_close(&call->ctx, fds);
+    }
 }
 
 /* ---- finding ------------------------------------------------------------------------------------ */
@@ -171,14 +214,56 @@ static bool is_plain(struct shim_call *call, const char *base, int dirfd, const 
     return base ? !ovl_space_layers_near(call->ctx.space, base) : !ovl_space_layers_near(call->ctx.space, path);
 }
 
-/* A directory outside may have been renamed since its path was learnt: ask the kernel before a walk begins there. */
-static const char *refresh_outside(struct shim_call *call, int dirfd, const char *base)
+/* A path below a removed directory: nothing is there, but itself (which the kernel shows) and the way up, as in
+ * fs/namei.c.  1: go on at `base` (its parent) with *path; else the answer. */
+static int leave_removed(struct shim_call *call, const char *base, const char **path, unsigned flags)
 {
-    char *fresh = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
-    if (!fresh || call->deep)
-        return base;
-    ssize_t n = dirfd == AT_FDCWD ? ovl_sys_getcwd(fresh, OVL_PATH_MAX) : shim_fd_text(dirfd, fresh);
-    return n > 0 && fresh[0] == '/' && !is_deleted(fresh) ? fresh : base;
+    const char *p = *path;
+    while (*p == '/' || (*p == '.' && (p[1] == '/' || !p[1])))
+        p++;
+    if (!*p && (!(flags & OVL_CHANGE) || flags & OVL_NAME)) { /* the kernel makes or removes no "." */
+        call->removed = base;
+        return SHIM_OUTSIDE;
+    }
+    if (!*base || p[0] != '.' || p[1] != '.' || (p[2] != '/' && p[2]))
+        return -ENOENT;
+    p += 2;
+    while (*p == '/')
+        p++;
+    *path = *p ? p : ".";
+    return SHIM_INSIDE;
+}
+
+/* What is remembered of a directory outside is as old as its opening: before a walk begins there, its place now. */
+static int refresh_outside(struct shim_call *call, int dirfd, char *base)
+{
+    size_t mark = call->ctx.used;
+    char *now = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
+    struct stat st;
+    ssize_t n = !now ? -ENOMEM : dirfd == AT_FDCWD ? ovl_sys_getcwd(now, OVL_PATH_MAX) : shim_fd_text(dirfd, now);
+    bool removed = n == -ENOENT || (n > 0 && is_deleted(now) && ovl_sys_fstat(dirfd, &st) == 0 && st.st_nlink == 0);
+    if (removed)
+        shim_removed_parent(call, dirfd, base);
+    else if (n > 0 && now[0] == '/')
+        memcpy(base, now, strlen(now) + 1);
+    ovl_ctx_reset(&call->ctx, mark);
+    return removed ? SHIM_REMOVED : SHIM_OUTSIDE;
+}
+
+/* Where a relative path begins: SHIM_OUTSIDE when the kernel may have it as it is; SHIM_INSIDE to walk from base;
+ * *left when that is the parent of a removed directory. */
+static int find_base(struct shim_call *call, int dirfd, const char **path, unsigned flags, char *base, bool *left)
+{
+    int place = shim_dir_place(call, dirfd, base);
+    if (place == SHIM_OUTSIDE) {
+        if (base[0] != '/' || is_plain(call, base, dirfd, *path, flags))
+            return SHIM_OUTSIDE;
+        place = call->deep ? SHIM_OUTSIDE : refresh_outside(call, dirfd, base);
+    }
+    *left = place == SHIM_REMOVED;
+    if (*left)
+        return leave_removed(call, base, path, flags);
+    return place < 0 ? place : SHIM_INSIDE;
 }
 
 /* A path on its way down is put into the call's memory, by which libc's patched functions know it (hooks.c). */
@@ -191,6 +276,42 @@ static int settle(struct shim_call *call, const char **path)
     return SHIM_OUTSIDE;
 }
 
+static int find_once(struct shim_call *call, int *dirfd, const char **path, unsigned flags, struct ovl_node **node)
+{
+    struct ovl_ctx *ctx = &call->ctx;
+    char *base = NULL;
+    bool left = false;
+    if (**path != '/') {
+        base = ovl_ctx_alloc(ctx, OVL_PATH_MAX);
+        int r = base ? find_base(call, *dirfd, path, flags, base, &left) : -ENOMEM;
+        if (r != SHIM_INSIDE)
+            return r == SHIM_OUTSIDE ? settle(call, path) : r;
+    } else if (!ovl_space_holds(ctx->space, *path) && is_plain(call, NULL, AT_FDCWD, *path, flags)) {
+        return settle(call, path);
+    }
+    if (base && call->deep)
+        return -ENAMETOOLONG;
+    struct ovl_node *found = ovl_node_new(ctx);
+    if (!found)
+        return -ENOMEM;
+    int r = ovl_resolve(ctx, base, *path, flags, found);
+    /* /proc/self is shorter than what it stands for: the kernel may have room where the walk has none. */
+    if (r == -ENAMETOOLONG && !(flags & OVL_CHANGE) && ovl_has_prefix(*path, "/proc/self/"))
+        return settle(call, path);
+    if (r < 0)
+        return r;
+    call->node = found;
+    if (left && strcmp(*path, ".") == 0)
+        found->last = OVL_LAST_DOTDOT;
+    if (found->ovl) {
+        *node = found;
+        return SHIM_INSIDE;
+    }
+    *dirfd = AT_FDCWD;
+    *path = found->path;
+    return SHIM_OUTSIDE;
+}
+
 int shim_find(struct shim_call *call, int *dirfd, const char **path, unsigned flags, struct ovl_node **node)
 {
     *node = NULL;
@@ -199,39 +320,25 @@ int shim_find(struct shim_call *call, int *dirfd, const char **path, unsigned fl
     call->asked = *path;
     if (!*path || !**path)
         return SHIM_OUTSIDE;
-    struct ovl_ctx *ctx = &call->ctx;
-    char *base = NULL;
-    int inside = 0;
-    if (**path != '/') {
-        base = ovl_ctx_alloc(ctx, OVL_PATH_MAX);
-        inside = base ? shim_dir_path(call, *dirfd, base) : -ENOMEM;
-        if (inside < 0)
-            return inside;
-        if (inside == 0 && (base[0] != '/' || is_plain(call, base, *dirfd, *path, flags)))
-            return settle(call, path);
-    } else if (!ovl_space_holds(ctx->space, *path) && is_plain(call, NULL, AT_FDCWD, *path, flags)) {
-        return settle(call, path);
+    const struct shim_call before = *call;
+    const char *given = *path;
+    const int at = *dirfd;
+    for (int i = 0;; i++) {
+        call->moves = ovl_moves(call->ctx.space);
+        int r = find_once(call, dirfd, path, flags, node);
+        /* A relative path is never missing for that its directory is just being renamed. */
+        if (*given == '/' || i == TRIES || ovl_moves_settled(call->ctx.space, call->moves))
+            return r;
+        ovl_moves_wait(&call->ctx);
+        ovl_ctx_close(&call->ctx, before.ctx.fds);
+        ovl_ctx_reset(&call->ctx, before.ctx.used);
+        call->node = before.node;
+        call->deep = before.deep;
+        call->removed = before.removed;
+        *dirfd = at;
+        *path = given;
+        *node = NULL;
     }
-    if (base && call->deep)
-        return -ENAMETOOLONG;
-    const char *from = base && !inside ? refresh_outside(call, *dirfd, base) : base;
-    struct ovl_node *found = ovl_node_new(ctx);
-    if (!found)
-        return -ENOMEM;
-    int r = ovl_resolve(ctx, from, *path, flags, found);
-    /* /proc/self is shorter than what it stands for: the kernel may have room where the walk has none. */
-    if (r == -ENAMETOOLONG && !(flags & OVL_CHANGE) && ovl_has_prefix(*path, "/proc/self/"))
-        return settle(call, path);
-    if (r < 0)
-        return r;
-    call->node = found;
-    if (found->ovl) {
-        *node = found;
-        return SHIM_INSIDE;
-    }
-    *dirfd = AT_FDCWD;
-    *path = found->path;
-    return SHIM_OUTSIDE;
 }
 
 /* ---- descriptors ---------------------------------------------------------------------------------- */
@@ -253,11 +360,14 @@ int shim_find_fd(struct shim_call *call, int fd, struct ovl_node **node)
     struct ovl_node *found = ovl_node_new(ctx);
     if (!text || !merged || !found)
         return -ENOMEM;
-    if (fd < 0 || ovl_sys_fstat(fd, &here) < 0 || shim_fd_text(fd, text) <= 0 || text[0] != '/' ||
-        (ovl_linked_path(ctx->space, text, merged, OVL_PATH_MAX) < 0 &&
-         ovl_merged_path(ctx->space, text, merged, OVL_PATH_MAX) < 0))
+    if (fd < 0 || ovl_sys_fstat(fd, &here) < 0 || shim_fd_text(fd, text) <= 0 || text[0] != '/')
         return 0;
-    if (ovl_resolve(ctx, NULL, merged, 0, found) == 0 && found->ovl && found->exists) {
+    ssize_t n = ovl_linked_path(ctx->space, text, merged, OVL_PATH_MAX);
+    if (n < 0)
+        n = ovl_place_of(ctx, text, merged, OVL_PATH_MAX);
+    if (n == -ENOENT)
+        return 0;
+    if (n > 0 && ovl_resolve(ctx, NULL, merged, 0, found) == 0 && found->ovl && found->exists) {
         struct stat shown = found->st;
         if (!S_ISDIR(shown.st_mode))
             ovl_identity(ctx->space, AT_FDCWD, found->real, AT_SYMLINK_NOFOLLOW, &shown);

@@ -23,8 +23,10 @@ struct shim_call {
     const char *function;        /* for the log */
     const char *asked;           /* the path that was looked for last, also for the log */
     const struct ovl_node *node; /* what was found last */
+    uint64_t moves;              /* ovl_moves() before anything was found out */
     bool deep;                   /* the base directory is outside, too deep to have a path: buf has an ancestor's */
     bool magic;                  /* linkat: the first path is a magic link of /proc */
+    const char *removed;         /* what was found is a removed directory, by the name ".": its parent's path or "" */
 };
 
 /* Begin a call.  False when the library is inert here (no configuration, or too early to have
@@ -43,7 +45,7 @@ static inline long shim_result(long r)
     return r == -1 ? -errno : r;
 }
 
-enum { SHIM_OUTSIDE, SHIM_INSIDE };
+enum { SHIM_OUTSIDE, SHIM_INSIDE, SHIM_REMOVED };
 
 /* Find where (*dirfd, *path) leads; flags are those of ovl_resolve().
  * SHIM_OUTSIDE: *dirfd and *path are (changed if need be to) what the next library's function
@@ -57,6 +59,16 @@ int shim_find(struct shim_call *call, int *dirfd, const char **path, unsigned fl
  * bytes.  Returns 1 when it lies in an overlay, 0 when outside (buf has its real path),
  * negative errno (-EBADF, -ENOTDIR, -ENOENT for a removed one). */
 int shim_dir_path(struct shim_call *call, int dirfd, char *buf);
+
+/* The same, but SHIM_REMOVED for a removed one; buf then has the path of its parent directory, or "" when that is
+ * not known or is removed too. */
+int shim_dir_place(struct shim_call *call, int dirfd, char *buf);
+
+/* The same with the directory looked up, where it is INSIDE: *node is fresh. */
+int shim_dir_node(struct shim_call *call, int dirfd, char *buf, struct ovl_node *node);
+
+/* For one that the kernel knows as removed: what is known of its parent, as above. */
+void shim_removed_parent(struct shim_call *call, int dirfd, char *buf);
 
 /* For a directory that is too deep for the kernel to name: the path of an ancestor that it can name, if no
  * layer and no mount is near, so that the directory is certainly outside: 0 and call->deep; else

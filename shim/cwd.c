@@ -8,54 +8,85 @@
 #define _GNU_SOURCE
 #include "cwd.h"
 
+#include "cwd_text.h"
 #include "init.h"
 #include "sys.h"
+#include "text.h"
 
 #include <string.h>
 
-enum place { UNKNOWN, OUTSIDE, INSIDE };
+enum place { UNKNOWN = -1, OUTSIDE = SHIM_OUTSIDE, INSIDE = SHIM_INSIDE, REMOVED = SHIM_REMOVED };
 
 static struct {
     uint32_t sequence;
     enum place place;
     size_t length;
-    uint64_t renames; /* when path was learnt */
+    uint64_t mark; /* ovl_moves_mark(): when the path was true */
     char path[OVL_PATH_MAX];
-} slot;
+} slot = {.place = UNKNOWN};
 
 static bool split; /* there is no one cwd to remember */
 
-static bool read_slot(char *buf, enum place *place, uint64_t *renames)
+static bool is_kept(void)
 {
-    uint32_t before = __atomic_load_n(&slot.sequence, __ATOMIC_ACQUIRE);
-    if (before & 1)
+    return !shim_in_vfork() && !__atomic_load_n(&split, __ATOMIC_RELAXED);
+}
+
+/* What was read of the slot, but for the path. */
+struct seen {
+    uint32_t sequence;
+    enum place place;
+    uint64_t mark;
+};
+
+static bool read_slot(char *buf, struct seen *seen)
+{
+    seen->sequence = __atomic_load_n(&slot.sequence, __ATOMIC_ACQUIRE);
+    if (seen->sequence & 1)
         return false;
-    *place = slot.place;
+    seen->place = slot.place;
+    seen->mark = slot.mark;
     size_t length = slot.length;
-    *renames = slot.renames;
-    if (*place == UNKNOWN || length >= OVL_PATH_MAX)
+    if (seen->place == UNKNOWN || length >= OVL_PATH_MAX)
         return false;
     memcpy(buf, slot.path, length + 1);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    return __atomic_load_n(&slot.sequence, __ATOMIC_RELAXED) == before;
+    return __atomic_load_n(&slot.sequence, __ATOMIC_RELAXED) == seen->sequence;
 }
 
-void shim_cwd_set(const char *path, bool inside, uint64_t renames)
+/* Write the slot unless somebody else has since the sequence was read. */
+static bool write_slot(uint32_t even, const char *path, enum place place, uint64_t mark)
 {
-    if (shim_in_vfork() || __atomic_load_n(&split, __ATOMIC_RELAXED))
-        return;
-    uint32_t even = __atomic_load_n(&slot.sequence, __ATOMIC_RELAXED) & ~1u;
-    if (!__atomic_compare_exchange_n(&slot.sequence, &even, even + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
-        /* Two threads change the cwd at once; which one came last only the kernel knows. */
-        __atomic_store_n(&slot.place, UNKNOWN, __ATOMIC_RELEASE);
-        return;
-    }
-    slot.place = !path ? UNKNOWN : inside ? INSIDE : OUTSIDE;
+    if ((even & 1) ||
+        !__atomic_compare_exchange_n(&slot.sequence, &even, even + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+        return false;
+    slot.place = path ? place : UNKNOWN;
     slot.length = path ? strlen(path) : 0;
-    slot.renames = renames;
+    slot.mark = mark;
     if (path)
         memcpy(slot.path, path, slot.length + 1);
     __atomic_store_n(&slot.sequence, even + 2, __ATOMIC_RELEASE);
+    return true;
+}
+
+/* Whether the path may be remembered, and with which mark. */
+static bool is_true_since(struct shim_call *call, const char *path, int place, uint64_t *mark)
+{
+    *mark = place == OUTSIDE || !path ? OVL_MOVES_NONE : ovl_moves_mark(call->ctx.space, path);
+    return place == OUTSIDE || ovl_moves_settled(call->ctx.space, call->moves);
+}
+
+void shim_cwd_set(struct shim_call *call, const char *path, int place)
+{
+    uint64_t mark;
+    if (!is_kept())
+        return;
+    if (!is_true_since(call, path, place, &mark))
+        path = NULL;
+    uint32_t even = __atomic_load_n(&slot.sequence, __ATOMIC_RELAXED) & ~1u;
+    /* Two threads change the cwd at once; which one came last only the kernel knows. */
+    if (!write_slot(even, path, (enum place)place, mark))
+        __atomic_store_n(&slot.place, UNKNOWN, __ATOMIC_RELEASE);
 }
 
 void shim_cwd_split(void)
@@ -83,45 +114,93 @@ static int ask_kernel(struct shim_call *call, char *buf, bool by_layer)
     ssize_t n = ovl_sys_getcwd(buf, OVL_PATH_MAX);
     if (n == -ENAMETOOLONG || n == -ERANGE)
         return shim_ancestor(call, AT_FDCWD, buf);
+    if (n == -ENOENT) {
+        shim_removed_parent(call, AT_FDCWD, buf);
+        return REMOVED;
+    }
     if (n < 0)
         return (int)n;
     if (buf[0] != '/')
-        return 0; /* "(unreachable)": outside of the root */
+        return OUTSIDE; /* "(unreachable)": outside of the root */
     size_t mark = call->ctx.used;
     char *merged = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
-    ssize_t m = merged && by_layer ? ovl_merged_path(call->ctx.space, buf, merged, OVL_PATH_MAX) : -ENOENT;
+    ssize_t m = merged && by_layer ? ovl_place_of(&call->ctx, buf, merged, OVL_PATH_MAX) : -ENOENT;
     if (m >= 0)
-        memcpy(buf, merged, (size_t)m + 1);
+        memcpy(buf, merged, strlen(merged) + 1);
     ovl_ctx_reset(&call->ctx, mark);
     if (m >= 0)
-        return 1;
-    return ovl_space_holds(call->ctx.space, buf);
+        return m ? INSIDE : REMOVED;
+    return ovl_space_holds(call->ctx.space, buf) ? INSIDE : OUTSIDE;
 }
 
-int shim_cwd(struct shim_call *call, char *buf)
+/* ---- handed over exec (cwd_text.h) ---------------------------------------------------------------------------- */
+
+static int take_inherited(struct shim_call *call, const char *text, char *buf)
 {
-    if (shim_in_vfork() || __atomic_load_n(&split, __ATOMIC_RELAXED))
-        return ask_kernel(call, buf, true);
-    enum place place;
-    uint64_t learnt, renames = ovl_space_renames(call->ctx.space);
-    if (read_slot(buf, &place, &learnt) && (place == OUTSIDE || learnt == renames))
-        return place == INSIDE;
-    const char *inherited = shim_inherited_cwd();
-    if (__atomic_load_n(&slot.sequence, __ATOMIC_RELAXED) == 0 && inherited && is_cwd(call, inherited)) {
-        memcpy(buf, inherited, strlen(inherited) + 1);
-        shim_cwd_set(buf, true, renames);
-        return 1;
-    }
-    /* A first process that starts in a layer's directory uses the layer as it is; later, an unknown
-     * cwd is more likely a merged one. */
-    bool first = __atomic_load_n(&slot.sequence, __ATOMIC_RELAXED) == 0 && !inherited;
-    int r = ask_kernel(call, buf, !first);
-    if (r >= 0 && !call->deep)
-        shim_cwd_set(buf, r == 1, renames);
+    int r = shim_cwd_read(&call->ctx, text, buf);
+    if (r == 0)
+        return is_cwd(call, buf) ? INSIDE : UNKNOWN;
+    if (r < 0)
+        return UNKNOWN;
+    /* A program outside may have gone elsewhere in between. */
+    size_t used = call->ctx.used;
+    char *now = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
+    r = now && ask_kernel(call, now, true) == REMOVED ? REMOVED : UNKNOWN;
+    if (r == REMOVED && *now)
+        memcpy(buf, now, strlen(now) + 1);
+    ovl_ctx_reset(&call->ctx, used);
     return r;
 }
 
 int shim_cwd_export(struct shim_call *call, char *buf)
 {
-    return shim_cwd(call, buf) == 1;
+    enum { TRIES = 8, ROOM = 24 };
+    char *path = buf + ROOM;
+    uint64_t mark = OVL_MOVES_NONE;
+    int r = UNKNOWN;
+    for (int i = 0; i < TRIES; i++) {
+        call->moves = ovl_moves(call->ctx.space);
+        r = shim_cwd(call, path);
+        if (r != INSIDE && r != REMOVED)
+            return 0;
+        if (is_true_since(call, path, r, &mark))
+            break;
+        ovl_moves_wait(&call->ctx);
+    }
+    ovl_decimal(buf, mark);
+    size_t n = strlen(buf);
+    buf[n++] = r == INSIDE ? ':' : '!';
+    memmove(buf + n, path, strlen(path) + 1);
+    return 1;
+}
+
+/* ---- asking --------------------------------------------------------------------------------------------------- */
+
+int shim_cwd(struct shim_call *call, char *buf)
+{
+    if (!is_kept())
+        return ask_kernel(call, buf, true);
+    struct seen seen;
+    if (read_slot(buf, &seen)) {
+        if (seen.place == OUTSIDE || !ovl_moved_since(call->ctx.space, seen.mark))
+            return seen.place;
+        int removed = ovl_follow(&call->ctx, buf, seen.place == REMOVED, &seen.mark);
+        if (removed >= 0) {
+            write_slot(seen.sequence, buf, removed ? REMOVED : INSIDE, seen.mark);
+            return removed ? REMOVED : INSIDE;
+        }
+    }
+    const uint64_t moves = call->moves;
+    const char *inherited = shim_inherited_cwd();
+    call->moves = ovl_moves(call->ctx.space);
+    int r = seen.sequence == 0 && inherited ? take_inherited(call, inherited, buf) : UNKNOWN;
+    /* A first process that starts in a layer's directory uses the layer as it is; later, an unknown
+     * cwd is more likely a merged one. */
+    if (r == UNKNOWN)
+        r = ask_kernel(call, buf, seen.sequence != 0 || inherited);
+    uint64_t mark;
+    if (r >= 0 && !call->deep && is_true_since(call, buf, r, &mark))
+        write_slot(seen.sequence, buf, (enum place)r, mark);
+    call->moves = moves;
+    return r;
 }

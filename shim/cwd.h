@@ -2,24 +2,26 @@
  *
  * Where the process is, in merged terms.
  *
- * The kernel's own cwd is a layer's directory; the merged one is remembered here and written by
- * chdir and fchdir only.  A vfork child neither writes nor reads the memory: it asks the kernel.
+ * The kernel's own cwd is a layer's directory; the merged one is remembered here, written by
+ * chdir and fchdir, and follows its directory through renames (ovl_follow()).  A vfork child neither writes nor reads
+ * the memory: it asks the kernel.
  */
 #ifndef SHIM_CWD_H
 #define SHIM_CWD_H
 
 #include "boundary.h"
 
-/* The merged cwd into buf of OVL_PATH_MAX bytes: 1 inside an overlay, 0 outside (its real path),
- * negative errno (-ENOENT: removed). */
+/* The merged cwd into buf of OVL_PATH_MAX bytes: 1 inside an overlay, 0 outside (its real path), SHIM_REMOVED (the
+ * path of the parent, or ""), negative errno. */
 int shim_cwd(struct shim_call *call, char *buf);
 
-/* The merged cwd if it lies in an overlay: 1 and buf (OVL_PATH_MAX bytes), else 0: what an exec hands on. */
+/* What an exec hands on, if the cwd lies in an overlay: 1 and text in buf, else 0. */
+#define SHIM_CWD_TEXT_MAX (OVL_PATH_MAX + 32)
 int shim_cwd_export(struct shim_call *call, char *buf);
 
-/* The kernel's cwd has become this place, found when so many directories were renamed (ovl_space_renames); path NULL:
- * it must be asked again. */
-void shim_cwd_set(const char *path, bool inside, uint64_t renames);
+/* The kernel's cwd has become this place, found out since call->moves; path NULL: it must be asked again.
+ * SHIM_REMOVED: with the path of the parent. */
+void shim_cwd_set(struct shim_call *call, const char *path, int place);
 
 /* Once, when the process has started. (wrap_cwd.c) */
 void shim_cwd_start(void);

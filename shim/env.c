@@ -318,7 +318,7 @@ char **shim_env_inside(struct shim_call *call, char *const *env, const struct sh
     if (!begin(&b, call, env,
                sizeof SHIM_ENV_RUN + strlen(run) + sizeof CONF + strlen(conf) +
                    2 * (strlen(library) + sizeof SHIM_AUDIT_SUFFIX) + sizeof STATIC_TLS + directories + program +
-                   2 * sizeof MARK + 2 + sizeof SHIM_ENV_CWD + OVL_PATH_MAX))
+                   2 * sizeof MARK + 2 + sizeof SHIM_ENV_CWD + SHIM_CWD_TEXT_MAX))
         return NULL;
     put(&b, PRELOAD, write_list(value_at(&b, PRELOAD), b.old[PRELOAD], ": ", library));
     put_help(&b, loader);

@@ -2,9 +2,9 @@
  *
  * Which merged directory a descriptor stands for.
  *
- * A cache: an entry is believed only if the descriptor still is the same object, and without one the
- * place is derived from /proc/self/fd.  So nothing goes wrong when a program closes, duplicates or
- * passes descriptors behind our back.
+ * A cache: an entry is believed only if the descriptor still is the same object, follows the directory
+ * through renames (ovl_follow()), and without one the place is derived from /proc/self/fd.  So nothing goes wrong when
+ * a program closes, duplicates or passes descriptors behind our back.
  */
 #ifndef SHIM_FDS_H
 #define SHIM_FDS_H
@@ -14,15 +14,16 @@
 enum shim_fd_kind {
     SHIM_FD_UNKNOWN,
     SHIM_FD_INSIDE,  /* a merged directory */
+    SHIM_FD_REMOVED, /* one that was removed: the path is its parent's, or "" */
     SHIM_FD_OUTSIDE, /* a directory used under its real path, a layer's own one perhaps */
 };
 
-/* fd was opened on this directory, whose path was found when so many were renamed (ovl_space_renames). */
-void shim_fds_set(int fd, enum shim_fd_kind kind, const char *path, uint64_t renames);
+/* fd was opened on this directory. */
+void shim_fds_set(struct shim_call *call, int fd, enum shim_fd_kind kind, const char *path);
 /* fd was opened outside by this path: what it refers to is not a merged directory, even in a layer. */
-void shim_fds_set_outside(int fd, const char *path);
-/* The entry, checked against the descriptor; path is copied into buf of OVL_PATH_MAX bytes. */
-enum shim_fd_kind shim_fds_get(int fd, char *buf);
+void shim_fds_set_outside(struct shim_call *call, int fd, const char *path);
+/* The entry, checked against the descriptor and brought up to date; path is copied into buf of OVL_PATH_MAX bytes. */
+enum shim_fd_kind shim_fds_get(struct shim_call *call, int fd, char *buf);
 /* A quick look that errs only towards yes: false where fd was known for something else when it was opened. */
 bool shim_fds_may_be_inside(int fd);
 void shim_fds_clear(int fd);

@@ -22,9 +22,9 @@ static void set_from_kernel(struct shim_call *call)
 {
     char *buf = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
     if (!buf || ovl_sys_getcwd(buf, OVL_PATH_MAX) <= 0 || buf[0] != '/')
-        shim_cwd_set(NULL, false, 0);
+        shim_cwd_set(call, NULL, SHIM_OUTSIDE);
     else
-        shim_cwd_set(buf, false, 0);
+        shim_cwd_set(call, buf, SHIM_OUTSIDE);
 }
 
 /* Whether the kernel would write a core file into the current directory (core(5)). */
@@ -50,7 +50,7 @@ static void keep_core_out(struct shim_call *call, struct ovl_node *node)
         ovl_log_line(OVL_LOG_WARN, node->path, ": a core file of this process would be made in the lower layer", NULL);
 }
 
-static int go_inside(struct shim_call *call, struct ovl_node *node, uint64_t renames)
+static int go_inside(struct shim_call *call, struct ovl_node *node)
 {
     if (!node->exists)
         return -ENOENT;
@@ -59,7 +59,7 @@ static int go_inside(struct shim_call *call, struct ovl_node *node, uint64_t ren
     keep_core_out(call, node);
     int r = (int)shim_result(REAL(chdir)(node->real));
     if (r == 0)
-        shim_cwd_set(node->path, true, renames);
+        shim_cwd_set(call, node->path, SHIM_INSIDE);
     return r;
 }
 
@@ -70,13 +70,12 @@ int wrap_chdir(const char *path)
         return REAL(chdir)(path);
     struct ovl_node *node;
     int dirfd = AT_FDCWD;
-    uint64_t renames = ovl_space_renames(call.ctx.space); /* before the path is walked */
     int r = shim_find(&call, &dirfd, &path, OVL_FOLLOW, &node);
     if (r == SHIM_INSIDE) {
-        r = go_inside(&call, node, renames);
+        r = go_inside(&call, node);
     } else if (r == SHIM_OUTSIDE) {
         r = (int)shim_result(REAL(chdir)(path));
-        if (r == 0)
+        if (r == 0 && !call.removed) /* else: "." stays what it is */
             set_from_kernel(&call);
     }
     return (int)shim_leave(&call, r);
@@ -97,12 +96,13 @@ int wrap_fchdir(int fd)
         return REAL(fchdir)(fd);
     char *path = ovl_ctx_alloc(&call.ctx, OVL_PATH_MAX);
     struct ovl_node *node = ovl_node_new(&call.ctx);
-    uint64_t renames = ovl_space_renames(call.ctx.space);
-    int r = path && node ? shim_dir_path(&call, fd, path) : -ENOMEM;
-    if (r == 1) {
-        r = ovl_resolve(&call.ctx, NULL, path, 0, node);
+    int r = path && node ? shim_dir_node(&call, fd, path, node) : -ENOMEM;
+    if (r == SHIM_INSIDE) {
+        r = node->ovl ? go_inside(&call, node) : -ENOENT;
+    } else if (r == SHIM_REMOVED) {
+        r = (int)shim_result(REAL(fchdir)(fd));
         if (r == 0)
-            r = node->ovl ? go_inside(&call, node, renames) : -ENOENT;
+            shim_cwd_set(&call, path, SHIM_REMOVED);
     } else if (r == 0 || r == -EBADF || r == -ENOTDIR) {
         r = (int)shim_result(REAL(fchdir)(fd));
         if (r == 0)
@@ -118,12 +118,9 @@ static int inside_cwd(struct shim_call *call, char **path)
 {
     struct ovl_node *node = ovl_node_new(&call->ctx);
     *path = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
-    int r = *path && node ? shim_cwd(call, *path) : -ENOMEM;
-    if (r != 1)
-        return r;
-    r = ovl_resolve(&call->ctx, NULL, *path, 0, node);
-    if (r < 0)
-        return r;
+    int r = *path && node ? shim_dir_node(call, AT_FDCWD, *path, node) : -ENOMEM;
+    if (r != SHIM_INSIDE)
+        return r == SHIM_REMOVED ? -ENOENT : r;
     return node->ovl && !node->exists ? -ENOENT : 1;
 }
 
@@ -183,8 +180,8 @@ static int find_canonical(struct shim_call *call, const char *path, const char *
     struct stat st;
     int dirfd = AT_FDCWD;
     int r = shim_find(call, &dirfd, &path, OVL_FOLLOW | OVL_LONG, &node);
-    if (r < 0)
-        return r;
+    if (r < 0 || call->removed)
+        return r < 0 ? r : -ENOENT;
     *canonical = path;
     if (r == SHIM_OUTSIDE)
         return REAL(fstatat)(dirfd, path, &st, 0) < 0 ? -errno : SHIM_OUTSIDE;

@@ -45,11 +45,11 @@ int shim_list_fd(int fd, struct ovl_listing *listing)
         return 0;
     char *path = ovl_ctx_alloc(&call.ctx, OVL_PATH_MAX);
     struct ovl_node *node = ovl_node_new(&call.ctx);
-    int r = path && node ? shim_dir_path(&call, fd, path) : -ENOMEM;
-    if (r == 1) {
-        r = ovl_resolve(&call.ctx, NULL, path, 0, node);
-        if (r == 0)
-            r = node->ovl ? ovl_list(&call.ctx, node, listing) : 0;
+    int r = path && node ? shim_dir_node(&call, fd, path, node) : -ENOMEM;
+    if (r == SHIM_REMOVED)
+        r = -ENOENT;
+    if (r == SHIM_INSIDE) {
+        r = node->ovl ? ovl_list(&call.ctx, node, listing) : 0;
         if (r == 0)
             r = node->ovl != NULL;
     }
@@ -72,9 +72,11 @@ static int fill(struct shim_dir *d)
 static struct dirent *next_entry(struct shim_dir *d)
 {
     int saved = errno;
-    if (fill(d) < 0 || d->next >= d->listing.count)
+    if (fill(d) < 0)
         return NULL;
     errno = saved;
+    if (d->next >= d->listing.count)
+        return NULL;
     const struct ovl_entry *e = &d->listing.entry[d->next++];
     d->entry.d_ino = e->ino;
     d->entry.d_off = (off_t)d->next;
@@ -106,9 +108,9 @@ static bool is_merged(int fd)
     if (!shim_begin(&call, "fdopendir"))
         return false;
     char *path = ovl_ctx_alloc(&call.ctx, OVL_PATH_MAX);
-    int r = path ? shim_dir_path(&call, fd, path) : 0;
+    int r = path ? shim_dir_place(&call, fd, path) : 0;
     shim_leave(&call, 0);
-    return r == 1;
+    return r == SHIM_INSIDE || r == SHIM_REMOVED;
 }
 
 DIR *wrap_fdopendir(int fd)

@@ -11,6 +11,7 @@
 #include "numbers.h"
 #include "real.h"
 #include "sys.h"
+#include "text.h"
 #include "wrap.h"
 
 #include <stdlib.h>
@@ -42,7 +43,8 @@ static bool is_same(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* Whether fd is the directory of one of the layers that merge to node, by its name. */
+/* Whether fd is the directory of one of the layers that merge to node, or one that was copied up and renamed since, by
+ * its name. */
 static bool takes_part(struct shim_call *call, int fd, const struct ovl_node *node)
 {
     char *text = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
@@ -56,7 +58,10 @@ static bool takes_part(struct shim_call *call, int fd, const struct ovl_node *no
         if ((node->dirs.bits[i / 64] >> (i % 64) & 1) && strncmp(text, layer, n) == 0 && strcmp(text + n, below) == 0)
             return true;
     }
-    return false;
+    char *then = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX), *now = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
+    return then && now && ovl_merged_path(call->ctx.space, text, then, OVL_PATH_MAX) > 0 &&
+           ovl_place_of(&call->ctx, text, now, OVL_PATH_MAX) > 0 && strcmp(then, now) != 0 &&
+           strcmp(now, node->path) == 0;
 }
 
 /* The merged directory that fd stands for, or NULL. */
@@ -64,8 +69,7 @@ static struct ovl_node *directory_of(struct shim_call *call, int fd)
 {
     char *path = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
     struct ovl_node *node = ovl_node_new(&call->ctx);
-    bool found = path && node && shim_dir_path(call, fd, path) == 1 &&
-                 ovl_resolve(&call->ctx, NULL, path, 0, node) == 0 && node->ovl && node->exists &&
+    bool found = path && node && shim_dir_node(call, fd, path, node) == SHIM_INSIDE && node->ovl && node->exists &&
                  S_ISDIR(node->st.st_mode);
     return found ? node : NULL;
 }
@@ -498,7 +502,13 @@ static ssize_t show_merged(struct shim_call *call, const char *path, char *buf, 
     full[all] = '\0';
     all = ovl_linked_path(call->ctx.space, full, merged, OVL_PATH_MAX);
     if (all < 0)
+        all = ovl_place_of(&call->ctx, full, merged, OVL_PATH_MAX);
+    if (all < 0)
+        return n;
+    if (all == 0) { /* a lower directory that was removed */
         all = ovl_merged_path(call->ctx.space, full, merged, OVL_PATH_MAX);
+        all = ovl_append(merged, OVL_PATH_MAX, (size_t)all, " (deleted)");
+    }
     if (all < 0)
         return n;
     if ((size_t)all > size)

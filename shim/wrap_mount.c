@@ -51,9 +51,9 @@ static long refuse_at(struct shim_call *call, const char *what, int *dirfd, cons
 /* ---- name spaces of a process's own ---------------------------------------------------------------- */
 
 /* What is remembered of directories may be another one's from here on (CONTRACT 4.6). */
-static void forget_directories(void)
+static void forget_directories(struct shim_call *call)
 {
-    shim_cwd_set(NULL, false, 0);
+    shim_cwd_set(call, NULL, SHIM_OUTSIDE);
     shim_fds_forget();
 }
 
@@ -67,7 +67,7 @@ int wrap_unshare(int flags)
         shim_cwd_split();
     long r = shim_result(REAL(unshare)(flags));
     if (r == 0)
-        forget_directories();
+        forget_directories(&call);
     return (int)shim_leave(&call, r);
 }
 
@@ -78,7 +78,7 @@ int wrap_setns(int fd, int type)
         return REAL(setns)(fd, type);
     long r = shim_result(REAL(setns)(fd, type));
     if (r == 0)
-        forget_directories();
+        forget_directories(&call);
     return (int)shim_leave(&call, r);
 }
 
@@ -94,7 +94,7 @@ int wrap_chroot(const char *path)
     if (r >= 0)
         r = shim_result(REAL(chroot)(path));
     if (r == 0)
-        forget_directories();
+        forget_directories(&call);
     return (int)shim_leave(&call, r);
 }
 

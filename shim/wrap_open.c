@@ -51,12 +51,14 @@ static bool is_for_directory(int flags)
 }
 
 /* Remember which directory a new descriptor stands for; whatever else it is forgets the last one. */
-static void remember(int fd, const struct ovl_node *node, int flags, const char *outside, uint64_t renames)
+static void remember(struct shim_call *call, int fd, const struct ovl_node *node, int flags, const char *outside)
 {
-    if (node && S_ISDIR(node->st.st_mode) && node->exists && !is_nameless(flags))
-        shim_fds_set(fd, SHIM_FD_INSIDE, node->path, renames);
+    if (call->removed)
+        shim_fds_set(call, fd, SHIM_FD_REMOVED, call->removed);
+    else if (node && S_ISDIR(node->st.st_mode) && node->exists && !is_nameless(flags))
+        shim_fds_set(call, fd, SHIM_FD_INSIDE, node->path);
     else if (!node && is_for_directory(flags))
-        shim_fds_set_outside(fd, outside);
+        shim_fds_set_outside(call, fd, outside);
     else
         shim_fds_clear(fd);
 }
@@ -85,8 +87,7 @@ int shim_open_at(const struct shim_way *way, const char *function, int dirfd, co
         return (int)shim_leave(&call, -EINVAL);
     unsigned walk = walk_flags(flags);
     if ((flags & O_CREAT) && ends_in_slash(path))
-        walk = OVL_CHANGE | OVL_NAME;                           /* EISDIR, whatever is there */
-    const uint64_t renames = ovl_space_renames(call.ctx.space); /* before the path is walked */
+        walk = OVL_CHANGE | OVL_NAME; /* EISDIR, whatever is there */
     const int given = dirfd;
     const char *name = path;
     int r = shim_find(&call, &dirfd, &path, walk, &node);
@@ -100,7 +101,7 @@ int shim_open_at(const struct shim_way *way, const char *function, int dirfd, co
     else if (r == SHIM_OUTSIDE)
         r = (int)shim_result(way->openat(dirfd, path, flags, mode));
     if (r >= 0)
-        remember(r, node, flags, path, renames);
+        remember(&call, r, node, flags, path);
     return (int)shim_leave(&call, r);
 }
 

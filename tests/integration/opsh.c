@@ -17,7 +17,7 @@
 /* Times after this one were made by the run: all times that tests set lie before it. */
 static const time_t NOW = 1700000000;
 
-static int slot[SLOTS];
+int slot[SLOTS];
 
 static const struct {
     const char *name;
@@ -260,36 +260,51 @@ static const struct op *find(const struct op *op, const char *name)
     return op->name ? op : NULL;
 }
 
-static void run_line(char *line)
+void run_words(char **argv)
 {
-    char *argv[16] = {0};
     int argc = 0;
-    for (char *word = strtok(line, " \n"); word && argc < 15; word = strtok(NULL, " \n"))
-        argv[argc++] = word;
-    if (!argc || argv[0][0] == '#')
-        return;
+    while (argv[argc])
+        argc++;
     const struct op *op = find(file_ops, argv[0]);
     if (!op)
         op = find(path_ops, argv[0]);
     if (!op)
         op = find(dir_ops, argv[0]);
+    if (!op)
+        op = find(process_ops, argv[0]);
     if (!op || argc - 1 < op->arguments) {
         fprintf(stderr, "opsh: %s: no such operation, or too few arguments\n", argv[0]);
         exit(2);
     }
-    for (int i = 1; i < argc; i++)
+    for (int i = 1; i < argc && find(process_ops, argv[0]) != op; i++)
         argv[i] = unescape(argv[i]);
     errno = 0;
     op->run(argv);
     fflush(stdout);
 }
 
-int main(void)
+static void run_line(char *line)
+{
+    char *argv[24] = {0};
+    int argc = 0;
+    for (char *word = strtok(line, " \n"); word && argc < 15; word = strtok(NULL, " \n"))
+        argv[argc++] = word;
+    if (argc && argv[0][0] != '#')
+        run_words(argv);
+}
+
+/* SLOT=FD...: descriptors that were inherited. */
+int main(int argc, char **argv)
 {
     char *line = NULL;
     size_t size = 0;
     for (int i = 0; i < SLOTS; i++)
         slot[i] = -1;
+    for (int i = 1; i < argc; i++) {
+        char *fd = strchr(argv[i], '=');
+        if (fd)
+            slot[number(strtok(argv[i], "=")) % SLOTS] = (int)strtol(fd + 1, NULL, 10);
+    }
     while (getline(&line, &size, stdin) > 0)
         run_line(line);
     free(line);

@@ -22,7 +22,13 @@ struct op {
     void (*run)(char **argv);
 };
 
-extern const struct op file_ops[], path_ops[], dir_ops[];
+extern const struct op file_ops[], path_ops[], dir_ops[], process_ops[];
+
+/* Descriptors by slot, -1 where there is none. */
+extern int slot[SLOTS];
+
+/* Run one operation, given as words and NULL. */
+void run_words(char **argv);
 
 /* Print "ok" for r >= 0, else errno's name. */
 void say(long r);

@@ -111,6 +111,7 @@ WAYS = {
     "LD_LIBRARY_PATH, relative": ("none", "LD_LIBRARY_PATH=lib @/bin/p"),
     "LD_LIBRARY_PATH, relative below": ("none", "cd bin; LD_LIBRARY_PATH=../lib ./p"),
     "LD_LIBRARY_PATH, empty entry": ("none", "cd lib; LD_LIBRARY_PATH=/nowhere: @/bin/p"),
+    "LD_LIBRARY_PATH, in a directory that moved": ("none", "cd lib; mv @/lib @/moved; LD_LIBRARY_PATH=. @/bin/p"),
     "LD_PRELOAD": ("none", "LD_PRELOAD=@/lib/libwho.so.1:$LD_PRELOAD @/bin/p"),
     "a link to the program": ("origin", "@/link"), "execve": ("origin", "@/bin/p exec:@/bin/p"),
     "an empty environment": ("origin", "env -i @/bin/p"), "a script": ("origin", "@/bin/script"),
