@@ -111,9 +111,9 @@ integration() {
 
 # The same, but each call that reaches the kernel is looked at, and the library traps undefined behaviour.
 traced() {
-    cp build/asan/shim/libovl.so "$public/libovl-ubsan.so"
-    cp build/asan/shim/libovl-audit.so "$public/libovl-ubsan-audit.so"
-    OVL_STRACE=1 OVL_SIDES=ovl OVL_LIBRARY=$public/libovl-ubsan.so /usr/bin/python3 -m pytest -q -rs -n 2 \
+    mkdir -p "$public/ubsan"
+    cp build/asan/shim/libovl.so build/asan/shim/libovl-audit.so "$public/ubsan"
+    OVL_STRACE=1 OVL_SIDES=ovl OVL_LIBRARY=$public/ubsan/libovl.so /usr/bin/python3 -m pytest -q -rs -n 2 \
         --dist loadfile -p no:cacheprovider --ignore tests/integration/test_packages.py tests/integration
 }
 
