@@ -108,7 +108,7 @@ void ovl_group_count(const struct ovl_group *group, nlink_t visible, struct stat
 {
     uint64_t count;
     if (read_count(group, &count) == 1)
-        st->st_nlink = visible + count;
+        st->st_nlink = visible + (nlink_t)count;
 }
 
 bool ovl_group_count_lower(struct ovl *o, int dirfd, const char *path, int flags, struct stat *st)

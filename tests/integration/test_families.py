@@ -234,6 +234,7 @@ def libraries(workspace):
     return made
 
 
+@pytest.mark.untraced("the loader is asked for what is missing by its merged name, which its message must have")
 def test_dlopen(alike, libraries):
     """A path given to the loader is a merged one, and so is what dladdr gives back."""
     one, two = File(content=libraries[1]), File(content=libraries[2])

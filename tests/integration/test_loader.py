@@ -428,6 +428,7 @@ FLAVOURS = {
 }
 
 
+@pytest.mark.untraced("LeakSanitizer waits for ever under a debugger")
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_flavours(run, cc, ready, flavour):
     """C-1.11, C-4.4: allocators, sanitizers and OpenMP, with every library where the kernel finds it, with one inside, as the

@@ -13,8 +13,8 @@ CHANGES = re.compile(r"^(unlink|unlinkat|rmdir|rename|renameat|renameat2|link|li
                      r"setxattr|lsetxattr|removexattr|lremovexattr|creat|mount|bind)\(")
 BY_DESCRIPTOR = re.compile(r"^(write|pwrite64|ftruncate|fallocate|copy_file_range|sendfile|fchmod|fchown|fsetxattr|"
                            r"fremovexattr)\(")
-# What the kernel answers where the descriptor is open for reading (data) or as a path (metadata).
-REFUSED = re.compile(r" = -1 EBADF |^ftruncate\(.* = -1 EINVAL ")
+# What the kernel answers where the descriptor is open for reading (data) or as a path (metadata), and to an empty path.
+REFUSED = re.compile(r" = -1 EBADF |^ftruncate\(.* = -1 EINVAL |, \"\".* = -1 ENOENT ")
 OPEN = re.compile(r"^(open|openat|openat2)\(")
 WRITES = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_TMPFILE")
 

@@ -142,6 +142,12 @@ static void test_changed(void **state)
     try_all(&file, sizeof file);
 }
 
+#ifdef __aarch64__
+#define OWN_KIND "libc6,AArch64"
+#else
+#define OWN_KIND "libc6,x86-64"
+#endif
+
 /* What this machine has, as ldconfig prints it. */
 static void test_this_machine(void **state)
 {
@@ -152,7 +158,7 @@ static void test_this_machine(void **state)
     char line[1024], soname[256], kind[256], file[512];
     while (f && fgets(line, sizeof line, f))
         if (sscanf(line, " %255s (%255[^)]) => %511s", soname, kind, file) == 3 &&
-            (strcmp(kind, "libc6,x86-64") == 0 || strcmp(kind, "libc6,AArch64") == 0)) {
+            strcmp(kind, OWN_KIND) == 0) { /* under an emulator there may be none */
             const char *found = shim_library_cache_find(&cache, soname);
             assert_non_null(found);
             assert_string_equal(strrchr(found, '/'), strrchr(file, '/'));
