@@ -180,10 +180,10 @@ static void start_log(bool first)
 /* Where this library lies, as an absolute path: what a child's LD_PRELOAD must name. */
 static void find_library(void)
 {
-    Dl_info info;
+    Dl_info info = {.dli_fname = NULL};
     ssize_t n = -1;
     library[0] = '\0';
-    if (!REAL(dladdr)((const void *)shim_library, &info) || !info.dli_fname)
+    if (REAL(dladdr)((const void *)shim_library, &info) <= 0 || !info.dli_fname)
         return;
     if (info.dli_fname[0] != '/') {
         n = ovl_sys_getcwd(library, sizeof library);

@@ -42,12 +42,25 @@ static long no_such_function(void)
     return -1;
 }
 
+/* The linker's own names for where this library begins and ends. */
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char _end[] __attribute__((visibility("hidden")));
+
+static bool is_own(const void *p)
+{
+    return (uintptr_t)p >= (uintptr_t)__ehdr_start && (uintptr_t)p < (uintptr_t)_end;
+}
+
 void *shim_real_find(enum shim_real_index i)
 {
     if (looking_up)
         return shim_early_function(names[i]);
     looking_up = true;
     void *p = dlsym(RTLD_NEXT, names[i]);
+    if (!p) /* perhaps libc itself was preloaded, before us */
+        p = dlsym(RTLD_DEFAULT, names[i]);
+    if (is_own(p))
+        p = NULL;
     looking_up = false;
     if (!p)
         p = (void *)no_such_function;

@@ -16,6 +16,7 @@ from layers import GONE, File, link
 HERE = pathlib.Path(__file__).resolve().parent
 LOADER = {"x86_64": "/lib64/ld-linux-x86-64.so.2", "aarch64": "/lib/ld-linux-aarch64.so.1"}[platform.machine()]
 WHO = 'const char *who(void) { return WHO; }'
+pytestmark = pytest.mark.untraced("ld.so itself looks into the directories that a program names; LeakSanitizer can't be traced")
 
 
 class Compiler:
@@ -428,7 +429,6 @@ FLAVOURS = {
 }
 
 
-@pytest.mark.untraced("LeakSanitizer waits for ever under a debugger")
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_flavours(run, cc, ready, flavour):
     """C-1.11, C-4.4: allocators, sanitizers and OpenMP, with every library where the kernel finds it, with one inside, as the
