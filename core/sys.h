@@ -91,11 +91,6 @@ static inline int ovl_sys_ftruncate(int fd, off_t len)
     return (int)ovl_sys_raw(SYS_ftruncate, fd, (long)len, 0, 0, 0, 0);
 }
 
-static inline int ovl_sys_fsync(int fd)
-{
-    return (int)ovl_sys_raw(SYS_fsync, fd, 0, 0, 0, 0, 0);
-}
-
 static inline int ovl_sys_fdatasync(int fd)
 {
     return (int)ovl_sys_raw(SYS_fdatasync, fd, 0, 0, 0, 0, 0);
@@ -125,11 +120,6 @@ static inline int ovl_sys_fstat(int fd, struct stat *st)
 static inline int ovl_sys_statx(int dirfd, const char *path, int flags, unsigned mask, void *buf)
 {
     return (int)ovl_sys_raw(SYS_statx, dirfd, OVL_SYS_PTR(path), flags, (long)mask, OVL_SYS_PTR(buf), 0);
-}
-
-static inline int ovl_sys_statfs(const char *path, void *buf)
-{
-    return (int)ovl_sys_raw(SYS_statfs, OVL_SYS_PTR(path), OVL_SYS_PTR(buf), 0, 0, 0, 0);
 }
 
 static inline int ovl_sys_faccessat(int dirfd, const char *path, int mode)
