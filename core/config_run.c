@@ -22,6 +22,10 @@
 #define PROC_FILE_MAX ((size_t)8 << 20)
 #define DENTS_SIZE ((size_t)32 << 10)
 
+/* How often, and after how many nanoseconds, a process in the middle of an exec is looked at again. */
+#define EXEC_TRIES 20
+#define EXEC_WAIT 1000000
+
 struct run {
     const struct ovl_plans *plans;
     const struct ovl_plan *plan;
@@ -122,15 +126,31 @@ static bool has_mapping(const char *maps, const struct marks *marks)
     return false;
 }
 
+/* Whether the process executes a program right now: it has one, and no environment yet or any more. */
+static bool is_between_programs(uint64_t pid, ssize_t environ_length)
+{
+    char path[64], program[1];
+    proc_path(path, sizeof path, pid, "/exe"); /* what ended and what is the kernel's own has none */
+    return environ_length == 0 && ovl_sys_readlink(path, program, sizeof program) > 0;
+}
+
 static bool takes_part(uint64_t pid, char *buf, const struct marks *marks)
 {
     char path[64];
-    proc_path(path, sizeof path, pid, "/environ");
-    ssize_t length = read_file(path, buf, PROC_FILE_MAX);
-    if (length > 0 && has_record(buf, (size_t)length, marks))
-        return true;
-    proc_path(path, sizeof path, pid, "/maps");
-    return read_file(path, buf, PROC_FILE_MAX) > 0 && has_mapping(buf, marks);
+    for (int i = 0; i < EXEC_TRIES; i++) {
+        proc_path(path, sizeof path, pid, "/maps");
+        if (read_file(path, buf, PROC_FILE_MAX) > 0 && has_mapping(buf, marks))
+            return true;
+        /* After the mappings: what was only forked when those were read may have executed a program since. */
+        proc_path(path, sizeof path, pid, "/environ");
+        ssize_t length = read_file(path, buf, PROC_FILE_MAX);
+        if (length > 0 && has_record(buf, (size_t)length, marks))
+            return true;
+        if (!is_between_programs(pid, length))
+            return false;
+        ovl_sys_nanosleep(EXEC_WAIT);
+    }
+    return false;
 }
 
 /* Look through one buffer of /proc: the first process of those in it that takes part in the run, or 0. */

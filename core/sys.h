@@ -305,6 +305,12 @@ static inline bool ovl_sys_may_write(uint64_t size)
     return ovl_sys_prlimit(RLIMIT_FSIZE, NULL, &limit) < 0 || size <= limit.rlim_cur;
 }
 
+static inline int ovl_sys_nanosleep(long nanoseconds)
+{
+    const struct timespec span = {.tv_nsec = nanoseconds};
+    return (int)ovl_sys_raw(SYS_nanosleep, OVL_SYS_PTR(&span), 0, 0, 0, 0, 0);
+}
+
 static inline int ovl_sys_kill(pid_t pid, int sig)
 {
     return (int)ovl_sys_raw(SYS_kill, pid, sig, 0, 0, 0, 0);

@@ -13,6 +13,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 
 void *shim_real_slot[SHIM_REAL_COUNT];
 
@@ -42,13 +43,18 @@ static long no_such_function(void)
     return -1;
 }
 
-/* The linker's own names for where this library begins and ends. */
+/* Where this library begins, by the linker's own name for it. */
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
-extern const char _end[] __attribute__((visibility("hidden")));
 
 static bool is_own(const void *p)
 {
-    return (uintptr_t)p >= (uintptr_t)__ehdr_start && (uintptr_t)p < (uintptr_t)_end;
+    const ElfW(Ehdr) *header = (const void *)__ehdr_start;
+    const ElfW(Phdr) *segment = (const void *)(__ehdr_start + header->e_phoff);
+    uintptr_t at = (uintptr_t)p - (uintptr_t)__ehdr_start;
+    for (unsigned i = 0; i < header->e_phnum; i++)
+        if (segment[i].p_type == PT_LOAD && at - segment[i].p_vaddr < segment[i].p_memsz)
+            return true;
+    return false;
 }
 
 void *shim_real_find(enum shim_real_index i)

@@ -398,7 +398,19 @@ static void test_kernel_whiteouts(void **state)
 
 /* ---- runs that use a work directory ---------------------------------------------------------------------------- */
 
-enum living { FIRST, EXECED, FORKED };
+enum living { FIRST, FORKED, EXECED, EXECING };
+
+/* Be a program of the run that tells its pid on `out`. */
+static _Noreturn void run_program(const struct ovl_space *space, int out, const char *then)
+{
+    char *variable, *script;
+    if (asprintf(&variable, "OVL_RUN=%s", ovl_space_record(space)) < 0 ||
+        asprintf(&script, "echo $$; exec 1>&-; %s", then) < 0)
+        _exit(1);
+    dup2(out, 1);
+    execle("/bin/sh", "sh", "-c", script, NULL, (char *[]){variable, NULL});
+    _exit(1);
+}
 
 /* A run whose first process, or a descendant after that one's end, lives until it is told; its pid. */
 static pid_t start_run(const struct fixture *f, const char *conf, enum living living)
@@ -412,17 +424,13 @@ static pid_t start_run(const struct fixture *f, const char *conf, enum living li
         struct ovl_message why;
         if (ovl_space_open(expanded(f, conf), &space, &why) < 0)
             _exit(1);
-        if (living == EXECED && fork() == 0) {
-            char *variable;
-            if (asprintf(&variable, "OVL_RUN=%s", ovl_space_record(space)) < 0)
-                _exit(1);
-            dup2(ready[1], 1);
-            execle("/bin/sh", "sh", "-c", "echo $$; exec 1>&-; exec sleep 100", NULL, (char *[]){variable, NULL});
-            _exit(1);
-        }
-        if (living == EXECED || (living == FORKED && fork() != 0))
+        if (living != FIRST && fork() != 0)
             _exit(0);
         alarm(60); /* nothing outlives a test that fails */
+        if (living == EXECED)
+            run_program(space, ready[1], "exec sleep 100");
+        if (living == EXECING)
+            run_program(space, ready[1], "again='exec sh -c \"$0\" \"$0\"'; exec sh -c \"$again\" \"$again\"");
         dprintf(ready[1], "%d\n", (int)getpid());
         for (;;)
             pause();
@@ -523,7 +531,8 @@ static void living_descendant(struct fixture *f, enum living living)
     if (getenv("OVL_RUN"))
         skip_because("the tests run in an overlay: a child carries that run's record");
     pid_t pid = start_run(f, OK ",upperdir=@/upper", living);
-    assert_run_refused(f, "mount=@/mount,lowerdir=@/lower2,upperdir=@/upper", pid, "other lower layers");
+    for (int i = 0; i < (living == EXECING ? 200 : 1); i++)
+        assert_run_refused(f, "mount=@/mount,lowerdir=@/lower2,upperdir=@/upper", pid, "other lower layers");
     ovl_space_close(opened(f, OK ",upperdir=@/upper"));
     assert_int_equal(kill(pid, SIGKILL), 0);
     for (int i = 0; i < 2000 && kill(pid, 0) == 0; i++)
@@ -534,6 +543,12 @@ static void living_descendant(struct fixture *f, enum living living)
 static void test_living_descendant(void **state)
 {
     living_descendant(*state, EXECED);
+}
+
+/* In the middle of an exec a process shows neither its old environment nor its new one. */
+static void test_living_exec(void **state)
+{
+    living_descendant(*state, EXECING);
 }
 
 /* A daemon that never calls exec. */
@@ -618,6 +633,7 @@ int main(void)
         TEST(test_kernel_whiteouts),
         TEST(test_living_run),
         TEST(test_living_descendant),
+        TEST(test_living_exec),
         TEST(test_living_fork),
         TEST(test_stale_run),
         TEST(test_exclude),
