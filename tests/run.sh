@@ -4,7 +4,8 @@
 # Installs what the tests need, builds every preset and runs everything.
 #
 #   tests/run.sh            the fast tier: at most 40 minutes on 2 cores
-#   tests/run.sh --long     the long tier as well: fuzzers for ten minutes each, TSan, gcc's UBSan, coverage
+#   tests/run.sh --long     the long tier as well: TSan, gcc's UBSan, coverage, foreign test-suites and
+#                           big builds in an overlay, fuzzers for ten minutes each
 #
 # As root the integration tests run both as root and as an ordinary user (a user id without a name), else only
 # as who you are.  Each step's output goes to build/log/STEP; the end of it is shown, all of it when it fails.
@@ -21,6 +22,7 @@ case ${1-} in
     ;;
 esac
 
+long_sources=''
 user=12345 # the ordinary user, as in tests/integration/conftest.py
 log=build/log
 fetched=${OVL_FETCHED:-$PWD/build/fetched}
@@ -63,13 +65,19 @@ install_packages() {
         python3-dev
 }
 
+# fetch SOURCE...: these source packages, and what building them needs.
 fetch() {
-    if ! sh tests/tools/fetch.sh "$fetched"; then
+    if ! sh tests/tools/fetch.sh "$fetched" "$@"; then
         sh tests/tools/as-root.sh apt-get -qq update
-        sh tests/tools/fetch.sh "$fetched"
+        sh tests/tools/fetch.sh "$fetched" "$@"
     fi
     APT_CONFIG=$fetched/apt/apt.conf sh tests/tools/as-root.sh \
-        env DEBIAN_FRONTEND=noninteractive apt-get -qq --yes --no-install-recommends build-dep hello lua5.4 sed
+        env DEBIAN_FRONTEND=noninteractive apt-get -qq --yes --no-install-recommends build-dep "$@"
+}
+
+# What the integration tests of the long tier need besides: one line a test file.
+install_packages_long() {
+    sh tests/tools/packages.sh
 }
 
 shell_scripts() {
@@ -102,11 +110,12 @@ aarch64() {
     ctest --preset aarch64
 }
 
+# integration TIER: `long`, or `not long`.
 integration() {
     # The library where every user can read it.
     cp build/dev/shim/libovl.so build/dev/shim/libovl-audit.so "$public"
     OVL_LIBRARY=$public/libovl.so OVL_FETCHED=$fetched /usr/bin/python3 -m pytest -q -rs -n 2 --dist loadfile \
-        -p no:cacheprovider tests/integration
+        -p no:cacheprovider -m "$1" tests/integration
 }
 
 # The same, but each call that reaches the kernel is looked at, and the library traps undefined behaviour.
@@ -114,7 +123,7 @@ traced() {
     mkdir -p "$public/ubsan"
     cp build/asan/shim/libovl.so build/asan/shim/libovl-audit.so "$public/ubsan"
     OVL_STRACE=1 OVL_SIDES=ovl OVL_LIBRARY=$public/ubsan/libovl.so /usr/bin/python3 -m pytest -q -rs -n 2 \
-        --dist loadfile -p no:cacheprovider --ignore tests/integration/test_packages.py tests/integration
+        --dist loadfile -p no:cacheprovider -m "not long" --ignore tests/integration/test_packages.py tests/integration
 }
 
 # example NAME: run examples/NAME.sh as an ordinary user.
@@ -133,7 +142,7 @@ fuzz() {
 }
 
 step packages install_packages
-step fetch fetch
+step fetch fetch hello lua5.4 sed
 step dev cmake --workflow --preset dev
 step clang cmake --workflow --preset clang
 step asan cmake --workflow --preset asan
@@ -143,7 +152,7 @@ step tidy cmake --build build/clang --target tidy
 step cppcheck cmake --build build/dev --target cppcheck
 step shellcheck shell_scripts
 step valgrind valgrind_unit
-step integration integration
+step integration integration "not long"
 step traced traced
 for name in readonly layers oci-layer; do
     step "example-$name" example "$name"
@@ -152,6 +161,9 @@ if $long; then
     for preset in ubsan tsan coverage; do
         step $preset cmake --workflow --preset $preset
     done
+    step packages-long install_packages_long
+    step fetch-long fetch $long_sources
+    step integration-long integration long
     for source in tests/fuzz/fuzz_*.c; do
         name=$(basename "$source" .c)
         step "$name" fuzz "${name#fuzz_}"
@@ -160,11 +172,11 @@ fi
 
 printf '\n== summary\n'
 grep -h 'tests passed' $log/dev $log/clang $log/asan $log/aarch64 2>/dev/null
-grep -hE '^(=+ )?[0-9]+ (passed|failed).* in ' $log/integration $log/traced 2>/dev/null
+grep -hE '^(=+ )?[0-9]+ (passed|failed).* in ' $log/integration $log/traced $log/integration-long 2>/dev/null
 for preset in dev clang asan aarch64; do
     sed -n "s/^skipped: /skipped in $preset: /p" build/$preset/Testing/Temporary/LastTest.log 2>/dev/null
 done
-for name in integration traced; do
+for name in integration traced integration-long; do
     sed -n "s/^SKIPPED /skipped in $name: /p" $log/$name 2>/dev/null
 done
 [ "$(id -u)" = 0 ] || echo "not root: the half of the integration tests that needs root was not run"

@@ -20,6 +20,7 @@ import pytest
 import compare as comparing
 import layers
 import overlay
+from twice import Twice
 
 HERE = pathlib.Path(__file__).resolve().parent
 SIDES = os.environ.get("OVL_SIDES", "bare,kernel,ovl").split(",")
@@ -80,6 +81,7 @@ def kernel_refusal(workspace, tools):
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "long: of the long tier")
     config.addinivalue_line("markers", "untraced(why): what its programs do outside is no business of tracing.py's")
 
 
@@ -192,3 +194,10 @@ def compare(world):
         __tracebackhide__ = True
         return comparing.compare(world, lower, script, upper, **how)
     return run
+
+
+@pytest.fixture
+def twice(world, role, tools, guard, user_only):
+    if "ovl" not in world.sides:
+        pytest.skip("needs the library under test")
+    return Twice(world, role, tools, guard)

@@ -1,18 +1,25 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Fetches into DIR what the tests use but need not be installed: Debian source packages (DIR/source) and cmocka
-# for aarch64 (DIR/arm64).  apt gets lists and a configuration of its own below DIR, made from the
-# Debian archives that this machine already uses, so that the machine's own sources stay as they are.
+# Fetches into DIR what the tests use but need not be installed: the Debian source packages that are named
+# (DIR/source) and cmocka for aarch64 (DIR/arm64).  apt gets lists and a configuration of its own below DIR, made
+# from the Debian archives that this machine already uses, so that the machine's own sources stay as they are.
 # Needs no privileges.  Run `apt-get update` once before.
 #
-#   tests/tools/fetch.sh DIR
+#   tests/tools/fetch.sh DIR [SOURCE...]
 set -eu
 
 dir=$(mkdir -p "$1" && cd "$1" && pwd)
-sources='hello lua5.4 sed'
+shift
 
-if [ -e "$dir/complete" ] && [ "$(cat "$dir/complete")" = "$sources" ]; then
+is_complete() {
+    [ -e "$dir/arm64/complete" ] || return
+    for package in "$@"; do
+        [ -e "$dir/source/$package.complete" ] || return
+    done
+}
+
+if is_complete "$@"; then
     exit 0
 fi
 
@@ -39,14 +46,16 @@ export APT_CONFIG="$dir/apt/apt.conf"
 apt-get -qq update
 
 cd "$dir/source"
-for package in $sources; do
-    apt-get -qq source --download-only "$package"
+for package in "$@"; do
+    [ -e "$package.complete" ] || apt-get -qq source --download-only "$package"
+    touch "$package.complete"
 done
 
 cd "$dir/arm64"
-apt-get -qq download libcmocka-dev:arm64 libcmocka0:arm64
-for package in ./*.deb; do
-    dpkg-deb -x "$package" .
-done
-
-echo "$sources" >"$dir/complete"
+if ! [ -e complete ]; then
+    apt-get -qq download libcmocka-dev:arm64 libcmocka0:arm64
+    for package in ./*.deb; do
+        dpkg-deb -x "$package" .
+    done
+    touch complete
+fi

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""The same work outside and inside, on real input.
+
+It is done twice at the same path, as an ordinary user: first in a plain directory, which is then moved away; then in
+an overlay mounted where that directory was, with the pristine tree as its lower layer.
+
+OVL_FETCHED  where tests/tools/fetch.sh has put the source packages (default: build/fetched of this tree)
+"""
+
+import hashlib
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+import layers
+
+FETCHED = pathlib.Path(os.environ.get("OVL_FETCHED") or pathlib.Path(__file__).parents[2] / "build/fetched")
+EPOCH = "1700000000"
+
+
+class Twice:
+    """One place, used outside and inside.
+
+    p: the place; src: the pristine tree, the overlay's lower; outside: what the plain run left there; upper."""
+
+    def __init__(self, world, role, tools, guard):
+        self.base = world.base()
+        self.place = os.path.join(self.base, "p")
+        self.src = os.path.join(self.base, "src")
+        self.outside = os.path.join(self.base, "outside")
+        self.upper = os.path.join(self.base, "upper")
+        self.home = os.path.join(self.base, "home")
+        self.role, self.tools, self.guard = role, tools, guard
+        for path in (self.src, self.home):
+            os.mkdir(path)
+
+    def environment(self, inside):
+        env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": self.home,
+               "LC_ALL": "C.UTF-8", "TZ": "UTC", "SOURCE_DATE_EPOCH": EPOCH, "LOGNAME": "user", "USER": "user"}
+        if inside:
+            env["OVL_CONF"] = f"mount={self.place},lowerdir={self.src},upperdir={self.upper}"
+            env["LD_PRELOAD"] = self.tools.library
+            env["OVL_LOG_FILE"] = os.path.join(self.base, "ovl.log")
+        return env
+
+    def sh(self, script, cwd, inside=False, timeout=1200, check=True):
+        """What the script prints, stdout and stderr."""
+        # The overlay begins behind setpriv: its work directory is its first process's.
+        variables = [f"{k}={v}" for k, v in self.environment(inside).items()]
+        argv = self.role.drop() + ["env", "-i", *variables, "sh", "-ec", f"cd {cwd}\n{script}"]
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd="/",
+                              umask=0o022, timeout=timeout, text=True, errors="surrogateescape")
+        if check and done.returncode != 0:
+            pytest.fail(f"{'inside' if inside else 'outside'}: status {done.returncode}\n{done.stdout[-6000:]}",
+                        pytrace=False)
+        return done.stdout
+
+    def own(self):
+        """Everything so far is the ordinary user's: nothing but libovl protects the lower layer."""
+        subprocess.run(["chown", "-hR", f"{self.role.uid}:{self.role.gid}", self.base], check=True)
+
+    def run(self, script, cwd, timeout=1200):
+        """The script's output outside and inside. The lower layer must not change."""
+        self.own()
+        subprocess.run(["cp", "-a", self.src, self.place], check=True)
+        before = layers.fingerprint(self.src)
+        outside = self.sh(script, cwd, timeout=timeout)
+        os.rename(self.place, self.outside)
+        inside = self.sh(script, cwd, inside=True, timeout=timeout)
+        assert not os.path.exists(self.place), "the real file system was reached below the mount"
+        assert layers.fingerprint(self.src) == before, "the lower layer was changed (C-3.1)"
+        return outside, inside
+
+    def tree(self, inside, below=".", but="^$"):
+        """path, type, mode, size or link target, content hash of everything below a directory of the place."""
+        if not inside:
+            os.rename(self.outside, self.place)
+        script = r"""find . \( -type f -printf '%p %y %m %s ' -exec sha256sum {} \; \) -o -printf '%p %y %m %l\n'"""
+        out = self.sh(script, os.path.join(self.place, below), inside=inside)
+        if not inside:
+            os.rename(self.place, self.outside)
+        return sorted(line for line in out.splitlines() if not re.search(but, line))
+
+    def unpack(self, package, name=None):
+        """A Debian source package becomes a directory of the lower layer."""
+        found = sorted(FETCHED.glob(f"source/{package}_*.dsc"))
+        assert found, f"no source of {package} in {FETCHED}: run tests/tools/fetch.sh {FETCHED} {package}"
+        subprocess.run(["dpkg-source", "--no-check", "-x", str(found[0]), f"{self.src}/{name or package}"], check=True,
+                       capture_output=True)
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def results(log):
+    """What an automake test suite says of each of its tests."""
+    return sorted(set(re.findall(r"^(?:PASS|SKIP|XFAIL|FAIL|XPASS|ERROR): .*$", log, re.M)))
