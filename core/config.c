@@ -29,6 +29,7 @@ static const struct key keys[OVL_KEYS] = {
     [OVL_KEY_STATIC_ALLOW] = {.name = "static-allow", .kind = KIND_PATHS},
     [OVL_KEY_VOLATILE] = {"volatile", {"off", "on"}, "'off' or 'on'", KIND_WORD, 0},
     [OVL_KEY_PATCH] = {"patch", {"auto", "off", "require"}, "'auto', 'off' or 'require'", KIND_WORD, OVL_PATCH_AUTO},
+    [OVL_KEY_GUARD] = {"guard", {"off", "landlock"}, "'off' or 'landlock'", KIND_WORD, OVL_GUARD_OFF},
 };
 
 /* Bytes of the text that is being parsed. */

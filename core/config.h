@@ -66,6 +66,7 @@ enum ovl_key {
     OVL_KEY_STATIC_ALLOW,
     OVL_KEY_VOLATILE,
     OVL_KEY_PATCH,
+    OVL_KEY_GUARD,
     OVL_KEYS
 };
 

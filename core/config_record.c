@@ -83,8 +83,8 @@ static void put_layers(struct writer *w, const struct ovl_plan *plan)
 
 static void put_plan(struct writer *w, const struct ovl_plan *plan)
 {
-    static const enum ovl_key words[] = {OVL_KEY_WHITEOUT, OVL_KEY_READDIR, OVL_KEY_STATIC, OVL_KEY_VOLATILE,
-                                         OVL_KEY_PATCH};
+    static const enum ovl_key words[] = {OVL_KEY_WHITEOUT, OVL_KEY_READDIR, OVL_KEY_STATIC,
+                                         OVL_KEY_VOLATILE, OVL_KEY_PATCH,   OVL_KEY_GUARD};
     put_pair(w, "overlay", plan->section->name);
     put_path(w, "mount", plan->mount);
     put_number(w, "roots", plan->roots);

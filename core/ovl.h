@@ -90,6 +90,15 @@ bool ovl_space_static_allows(const struct ovl_space *space, const char *program)
 enum ovl_patch { OVL_PATCH_AUTO, OVL_PATCH_OFF, OVL_PATCH_REQUIRE };
 enum ovl_patch ovl_patch_of(const struct ovl *o);
 
+/* Whether the kernel is to refuse changes below the lower layers too. */
+enum ovl_guard { OVL_GUARD_OFF, OVL_GUARD_LANDLOCK };
+/* Let the kernel refuse to this thread, and to all that it starts from now on, changes below the lower layers, if an
+ * overlay has guard=landlock: of names and content, not of modes, owners, times and extended attributes (landlock(7)).
+ * In directories above a lower layer nothing new can be made then.  A process that may not do so otherwise gives up
+ * set-id programs (PR_SET_NO_NEW_PRIVS).  -EINVAL with *why filled where it can't be had.  Not
+ * async-signal-safe: maps memory, reads directories. */
+int ovl_space_guard(const struct ovl_space *space, struct ovl_message *why);
+
 /* An overlay's name ("" if it has none), its mount ("/" for the root), its number of layers, the
  * path of layer i (0 is the highest: the upper if there is one; "/" for the root), its work
  * directory (NULL if it has none). */

@@ -21,6 +21,7 @@ enum token {
     TOKEN_STATIC,
     TOKEN_VOLATILE,
     TOKEN_PATCH,
+    TOKEN_GUARD,
     TOKEN_ALLOW,
     TOKEN_EXCLUDE,
     TOKEN_WORK,
@@ -30,9 +31,9 @@ enum token {
     TOKENS
 };
 
-static const char *const token_name[TOKENS] = {"conf",    "overlay", "mount",    "roots", "whiteout",
-                                               "readdir", "static",  "volatile", "patch", "static-allow",
-                                               "exclude", "work",    "upper",    "lower", "borrowed"};
+static const char *const token_name[TOKENS] = {"conf",   "overlay",  "mount", "roots",   "whiteout",     "readdir",
+                                               "static", "volatile", "patch", "guard",   "static-allow", "exclude",
+                                               "work",   "upper",    "lower", "borrowed"};
 
 struct reader {
     const char *at;
@@ -206,8 +207,8 @@ static int take_roots(struct ovl *o, const char *text)
 
 static int take_word(struct ovl *o, int token, const char *text)
 {
-    static const enum ovl_key key[] = {OVL_KEY_WHITEOUT, OVL_KEY_READDIR, OVL_KEY_STATIC, OVL_KEY_VOLATILE,
-                                       OVL_KEY_PATCH};
+    static const enum ovl_key key[] = {OVL_KEY_WHITEOUT, OVL_KEY_READDIR, OVL_KEY_STATIC,
+                                       OVL_KEY_VOLATILE, OVL_KEY_PATCH,   OVL_KEY_GUARD};
     int choice = ovl_key_choice(key[token - TOKEN_WHITEOUT], text);
     if (choice < 0)
         return choice;
@@ -219,8 +220,10 @@ static int take_word(struct ovl *o, int token, const char *text)
         o->static_policy = (enum ovl_static)choice;
     else if (token == TOKEN_VOLATILE)
         o->is_volatile = choice == 1;
-    else
+    else if (token == TOKEN_PATCH)
         o->patch = (enum ovl_patch)choice;
+    else
+        o->guard = (enum ovl_guard)choice;
     return 0;
 }
 

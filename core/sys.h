@@ -35,6 +35,10 @@ struct ovl_open_how {
 #define OVL_RESOLVE_NO_MAGICLINKS 0x02u
 #define OVL_RESOLVE_NO_SYMLINKS 0x04u
 
+/* The kernel's names in linux/landlock.h. */
+#define OVL_LANDLOCK_VERSION 1
+#define OVL_LANDLOCK_PATH_BENEATH 1
+
 /* One record of getdents64(2). */
 struct ovl_dirent {
     uint64_t d_ino;
@@ -303,6 +307,38 @@ static inline bool ovl_sys_may_write(uint64_t size)
 {
     struct rlimit limit;
     return ovl_sys_prlimit(RLIMIT_FSIZE, NULL, &limit) < 0 || size <= limit.rlim_cur;
+}
+
+/* landlock(7).  The newest interface that the kernel has, or -ENOSYS, -EOPNOTSUPP. */
+static inline int ovl_sys_landlock_abi(void)
+{
+    return (int)ovl_sys_raw(SYS_landlock_create_ruleset, 0, 0, OVL_LANDLOCK_VERSION, 0, 0, 0);
+}
+
+/* A descriptor of a ruleset that forbids what `rights` names. */
+static inline int ovl_sys_landlock_create(uint64_t rights)
+{
+    return (int)ovl_sys_raw(SYS_landlock_create_ruleset, OVL_SYS_PTR(&rights), sizeof rights, 0, 0, 0, 0);
+}
+
+/* Allow `rights` for what the descriptor stands for, and below it. */
+static inline int ovl_sys_landlock_allow(int ruleset, int fd, uint64_t rights)
+{
+    const struct {
+        uint64_t rights;
+        int32_t fd;
+    } __attribute__((packed)) rule = {rights, fd};
+    return (int)ovl_sys_raw(SYS_landlock_add_rule, ruleset, OVL_LANDLOCK_PATH_BENEATH, OVL_SYS_PTR(&rule), 0, 0, 0);
+}
+
+static inline int ovl_sys_landlock_restrict(int ruleset)
+{
+    return (int)ovl_sys_raw(SYS_landlock_restrict_self, ruleset, 0, 0, 0, 0, 0);
+}
+
+static inline int ovl_sys_prctl(int option, unsigned long value)
+{
+    return (int)ovl_sys_raw(SYS_prctl, option, (long)value, 0, 0, 0, 0);
 }
 
 static inline int ovl_sys_nanosleep(long nanoseconds)

@@ -32,15 +32,16 @@ struct ovl {
     unsigned layers;
     unsigned roots; /* how many of them merge at the mount: up to the first whose root is opaque */
     bool has_upper;
-    const char *work; /* NULL: none */
-    size_t work_length;
-    enum ovl_whiteout_form whiteout;
     bool sorted; /* readdir=sorted */
     bool is_volatile;
+    bool one_dev; /* all layers on one file system */
+    enum ovl_whiteout_form whiteout;
     enum ovl_patch patch;
-    bool one_dev;  /* all layers on one file system */
-    dev_t dir_dev; /* what directories report as st_dev */
+    enum ovl_guard guard;
     enum ovl_static static_policy;
+    const char *work; /* NULL: none */
+    size_t work_length;
+    dev_t dir_dev; /* what directories report as st_dev */
     const char **static_allow;
     unsigned static_allows;
     const char **exclude; /* absolute merged paths */

@@ -269,7 +269,7 @@ static int open_first(const char *conf)
     struct ovl_message why;
     struct ovl_ctx ctx;
     ovl_config_environ(environ);
-    if (ovl_space_open(conf, &space, &why) < 0)
+    if (ovl_space_open(conf, &space, &why) < 0 || ovl_space_guard(space, &why) < 0)
         refuse_for(&why);
     if (ovl_ctx_begin(&ctx, space, &ovl_ops_kernel) == 0) {
         ovl_space_clean(&ctx);
@@ -292,7 +292,7 @@ static int start(void)
     library_path = shim_first_variable("LD_LIBRARY_PATH=");
     program = record ? shim_first_variable(SHIM_ENV_PROGRAM) : NULL;
     if (program) /* not the loader's name */
-        ovl_sys_raw(SYS_prctl, PR_SET_NAME, OVL_SYS_PTR(strrchr(program, '/') + 1), 0, 0, 0, 0);
+        ovl_sys_prctl(PR_SET_NAME, (uintptr_t)(strrchr(program, '/') + 1));
     shim_real_init();
     int result = record ? import(record, conf) : open_first(conf);
     start_log(!record);
