@@ -269,7 +269,7 @@ static int find_key(struct parser *p, struct span name, enum ovl_key *key)
         }
     return ovl_message_set(p->config->why, p->config->where, p->line, "unknown key '", shown(p, name),
                            "'; the keys are mount, lowerdir, upperdir, workdir, exclude, whiteout, readdir, static, "
-                           "static-allow, volatile and patch",
+                           "static-allow, volatile, patch and guard",
                            NULL);
 }
 

@@ -107,6 +107,8 @@ const char *ovl_mount(const struct ovl *o);
 unsigned ovl_layers(const struct ovl *o);
 const char *ovl_layer(const struct ovl *o, unsigned i);
 const char *ovl_work(const struct ovl *o);
+/* True if nothing written to the overlay need survive a crash of the machine (volatile=on). */
+bool ovl_is_volatile(const struct ovl *o);
 /* True if the overlay has no upper directory: every change fails with EROFS. */
 bool ovl_is_read_only(const struct ovl *o);
 

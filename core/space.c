@@ -105,6 +105,11 @@ enum ovl_patch ovl_patch_of(const struct ovl *o)
     return o->patch;
 }
 
+bool ovl_is_volatile(const struct ovl *o)
+{
+    return o->is_volatile;
+}
+
 bool ovl_is_read_only(const struct ovl *o)
 {
     return !o->has_upper;

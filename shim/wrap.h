@@ -105,6 +105,9 @@ int wrap_dup(int fd);
 int wrap_dup2(int fd, int to);
 int wrap_dup3(int fd, int to, int flags);
 int wrap_fcntl(int fd, int command, ...);
+int wrap_fsync(int fd);
+int wrap_fdatasync(int fd);
+int wrap_syncfs(int fd);
 int wrap_ioctl(int fd, unsigned long request, ...);
 
 /* ---- wrap_cwd.c ---- */

@@ -129,6 +129,9 @@ static bool is_change(long nr, const long *a, long *r)
         DO(SYS_dup, wrap_dup(INT(0)));
         DO(SYS_dup3, wrap_dup3(INT(0), INT(1), INT(2)));
         DO(SYS_fcntl, wrap_fcntl(INT(0), INT(1), a[2]));
+        DO(SYS_fsync, wrap_fsync(INT(0)));
+        DO(SYS_fdatasync, wrap_fdatasync(INT(0)));
+        DO(SYS_syncfs, wrap_syncfs(INT(0)));
         DO(SYS_ioctl, wrap_ioctl(INT(0), (unsigned long)a[1], PTR(2)));
     }
     return false;

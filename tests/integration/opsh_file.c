@@ -75,6 +75,16 @@ static void do_fsync(char **a)
 {
     say(fsync(fd_of(a[1])));
 }
+
+static void do_fdatasync(char **a)
+{
+    say(fdatasync(fd_of(a[1])));
+}
+
+static void do_syncfs(char **a)
+{
+    say(syncfs(fd_of(a[1])));
+}
 static void do_fstat(char **a)
 {
     struct stat st;
@@ -312,6 +322,8 @@ const struct op file_ops[] = {
     {"lseek", 3, do_lseek},
     {"ftruncate", 2, do_ftruncate},
     {"fsync", 1, do_fsync},
+    {"fdatasync", 1, do_fdatasync},
+    {"syncfs", 1, do_syncfs},
     {"fstat", 1, do_fstat},
     {"fident", 1, do_fident},
     {"fchmod", 2, do_fchmod},

@@ -70,7 +70,7 @@ OWN = "; set workdir= to a directory of your own on the upper's file system"
 # B is the test's folder, M is mount=B/m and L is lowerdir=B/l.
 INLINE = {
     "unknown-key": ("M,L,colour=red", "unknown key 'colour'; the keys are mount, lowerdir, upperdir, workdir, exclude, "
-                    "whiteout, readdir, static, static-allow, volatile and patch"),
+                    "whiteout, readdir, static, static-allow, volatile, patch and guard"),
     "repeated-key": ("M,L,upperdir=B/u,upperdir=B/u2", "key 'upperdir' is given twice for one overlay; leave one of them out"),
     "repeated-mount": ("M,M,L", "key 'mount' is given twice for one overlay; leave one of them out"),
     "repeated-lower": ("M,L,L", "key 'lowerdir' is given twice for one overlay; separate layers by ':' or append them "

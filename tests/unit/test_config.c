@@ -13,8 +13,8 @@
 
 #define OK "mount=@/mount,lowerdir=@/lower1"
 #define KEYS                                                                                                           \
-    "the keys are mount, lowerdir, upperdir, workdir, exclude, whiteout, readdir, static, static-allow, volatile "     \
-    "and patch"
+    "the keys are mount, lowerdir, upperdir, workdir, exclude, whiteout, readdir, static, static-allow, volatile, "    \
+    "patch and guard"
 
 /* ---- the inline form ------------------------------------------------------------------------------------- */
 
