@@ -168,6 +168,7 @@ struct ovl_plan {
     struct ovl_plan_layer *layer; /* 0 is the upper, if has_upper */
     unsigned layers, roots;
     bool has_upper;
+    bool impure;      /* so the mount's directory: see struct ovl_stack */
     const char *work; /* NULL: none */
     size_t work_length;
     bool work_is_default;

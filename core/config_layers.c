@@ -85,23 +85,34 @@ static int add_lower(struct ovl_plans *plans, struct ovl_plan *plan, const struc
     return layer.path ? add_layer(plans, plan, value, &layer) : ovl_refuse_no_memory(plans->config);
 }
 
+/* Look at the root of a layer: whether it hides the layers below, 1, 0 or an error; whether it is impure. */
+static int look_at_root(struct ovl_plans *plans, struct ovl_plan *plan, const struct ovl_plan_layer *layer)
+{
+    const char *path = *layer->path ? layer->path : "/";
+    struct ovl_marks marks;
+    int r = ovl_read_marks(path, &marks);
+    if (r == 0)
+        r = marks.opaque == 'y' ? 1 : ovl_has_opaque_marker(&plans->ctx, path);
+    if (r < 0)
+        return ovl_message_set(plans->config->why, plans->config->where, plan->section->line, "the layer ", path,
+                               " can't be read: ", ovl_error_text(r), "; it must be readable and searchable", NULL);
+    plan->impure |= marks.impure != 0;
+    return r;
+}
+
 /* Count the layers that merge at the mount. */
 static int count_roots(struct ovl_plans *plans, struct ovl_plan *plan)
 {
-    for (plan->roots = 0; plan->roots < plan->layers;) {
+    int r = 0;
+    for (plan->roots = 0; plan->roots < plan->layers && r == 0;) {
         const struct ovl_plan_layer *layer = &plan->layer[plan->roots++];
+        if (!layer->missing)
+            r = look_at_root(plans, plan, layer);
         /* In a borrowed layer the mark has had its effect on the overlay that it belongs to. */
-        if (layer->missing || layer->borrowed)
-            continue;
-        int r = ovl_is_opaque(&plans->ctx, *layer->path ? layer->path : "/");
-        if (r < 0)
-            return ovl_message_set(plans->config->why, plans->config->where, plan->section->line, "the layer ",
-                                   *layer->path ? layer->path : "/", " can't be read: ", ovl_error_text(r),
-                                   "; it must be readable and searchable", NULL);
-        if (r > 0)
-            break;
+        if (r > 0 && layer->borrowed)
+            r = 0;
     }
-    return 0;
+    return r < 0 ? r : 0;
 }
 
 int ovl_plan_lowers(struct ovl_plans *plans, struct ovl_plan *plan)

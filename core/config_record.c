@@ -88,6 +88,7 @@ static void put_plan(struct writer *w, const struct ovl_plan *plan)
     put_pair(w, "overlay", plan->section->name);
     put_path(w, "mount", plan->mount);
     put_number(w, "roots", plan->roots);
+    put_number(w, "impure", plan->impure);
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         put_pair(w, ovl_key_name(words[i]), ovl_config_word(plan->section, words[i]));
     for (const struct ovl_value *v = plan->static_allow.first; v; v = v->next)

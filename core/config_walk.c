@@ -65,7 +65,7 @@ out:
 /* Go down one component in w->in: w->path up to `end`.  -ENOENT when its layers don't show it. */
 static int step(struct ovl_walk *w, size_t end)
 {
-    struct ovl_stack dirs = {{0}};
+    struct ovl_stack dirs = {.impure = false};
     bool found = false;
     char kept = w->path[end];
     int r = 1;

@@ -39,21 +39,35 @@ void ovl_node_parent(struct ovl_node *node)
 void ovl_root_stack(const struct ovl *o, struct ovl_stack *s)
 {
     memset(s, 0, sizeof *s);
+    s->impure = o->impure;
     for (unsigned i = 0; i < o->roots; i++)
         ovl_stack_add(s, i);
 }
 
-/* Go on to the next layers with a name that is a directory in layer k: 1, or 0 when nothing below
- * it merges. */
-static int merges_on(struct ovl_ctx *ctx, const struct ovl_node *node, unsigned k, const char *real)
+/* Take the directory that layer k has of the name: 1 go on to the next layers, or 0 when nothing below it merges. */
+static int take_directory(struct ovl_ctx *ctx, struct ovl_node *node, unsigned k, const char *real)
 {
     const struct ovl *o = node->ovl;
-    if (ovl_stack_next(&node->in, k + 1, o->layers) == o->layers)
+    struct ovl_marks marks;
+    ovl_stack_add(&node->dirs, k);
+    if (k + 1 == o->layers)
         return 0;
-    int r = ovl_is_opaque(ctx, real);
+    int r = ovl_read_marks(real, &marks);
+    if (r == 0 && marks.redirect && node->in.impure)
+        r = ovl_refuse_redirect(real);
+    node->dirs.impure |= marks.impure != 0;
+    if (r < 0 || marks.opaque == 'y' || ovl_stack_next(&node->in, k + 1, o->layers) == o->layers)
+        return r;
+    r = ovl_has_opaque_marker(ctx, real);
     if (r == 0)
         r = ovl_has_whiteout(ctx, o->layer[k].path, ovl_relative(o, node->path));
     return r < 0 ? r : !r;
+}
+
+static int take_file(struct ovl_node *node, unsigned k, const char *real, const struct stat *st)
+{
+    int r = node->in.impure && S_ISREG(st->st_mode) ? ovl_check_content(real) : 0;
+    return r == 0 && node->ovl->has_upper && k > 0 ? ovl_group_look(node) : r;
 }
 
 /* What layer k says of the name: 1 go on to the next layer, 0 decided, or an error. */
@@ -84,10 +98,7 @@ static int ask_layer(struct ovl_ctx *ctx, struct ovl_node *node, unsigned k, cha
         if (real != node->real)
             memcpy(node->real, real, ovl_strlen(real) + 1);
     }
-    if (!S_ISDIR(st->st_mode))
-        return o->has_upper && k > 0 ? ovl_group_look(node) : 0;
-    ovl_stack_add(&node->dirs, k);
-    return merges_on(ctx, node, k, real);
+    return S_ISDIR(st->st_mode) ? take_directory(ctx, node, k, real) : take_file(node, k, real, st);
 }
 
 int ovl_lookup(struct ovl_ctx *ctx, struct ovl_node *node)

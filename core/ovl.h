@@ -195,9 +195,10 @@ void ovl_ctx_restore(uint32_t before);
 
 /* ---- places ---------------------------------------------------------------------------------- */
 
-/* The layers, highest first, that take part in something: bit i of word i/64 is layer i. */
+/* The layers, highest first, that take part in a directory: bit i of word i/64 is layer i. */
 struct ovl_stack {
     uint64_t bits[OVL_LAYERS_MAX / 64];
+    bool impure; /* Linux overlayfs copied up, or moved, something into it */
 };
 
 /* What the last component of a resolved path was; the kernel refuses some calls for some. */

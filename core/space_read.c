@@ -16,6 +16,7 @@ enum token {
     TOKEN_OVERLAY,
     TOKEN_MOUNT,
     TOKEN_ROOTS,
+    TOKEN_IMPURE,
     TOKEN_WHITEOUT,
     TOKEN_READDIR,
     TOKEN_STATIC,
@@ -31,9 +32,9 @@ enum token {
     TOKENS
 };
 
-static const char *const token_name[TOKENS] = {"conf",   "overlay",  "mount", "roots",   "whiteout",     "readdir",
-                                               "static", "volatile", "patch", "guard",   "static-allow", "exclude",
-                                               "work",   "upper",    "lower", "borrowed"};
+static const char *const token_name[TOKENS] = {"conf",    "overlay", "mount",    "roots", "impure",  "whiteout",
+                                               "readdir", "static",  "volatile", "patch", "guard",   "static-allow",
+                                               "exclude", "work",    "upper",    "lower", "borrowed"};
 
 struct reader {
     const char *at;
@@ -205,6 +206,12 @@ static int take_roots(struct ovl *o, const char *text)
     return *text ? -EINVAL : 0;
 }
 
+static int take_impure(struct ovl *o, const char *text)
+{
+    o->impure = *text == '1';
+    return ovl_streq(text, "0") || ovl_streq(text, "1") ? 0 : -EINVAL;
+}
+
 static int take_word(struct ovl *o, int token, const char *text)
 {
     static const enum ovl_key key[] = {OVL_KEY_WHITEOUT, OVL_KEY_READDIR, OVL_KEY_STATIC,
@@ -255,6 +262,8 @@ static int take(struct reader *r, int token, const char *text)
         return take_work(r, text);
     case TOKEN_ROOTS:
         return take_roots(o, text);
+    case TOKEN_IMPURE:
+        return take_impure(o, text);
     case TOKEN_ALLOW:
         return take_string(r, text, &o->static_allow, &o->static_allows);
     case TOKEN_EXCLUDE:

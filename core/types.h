@@ -32,6 +32,7 @@ struct ovl {
     unsigned layers;
     unsigned roots; /* how many of them merge at the mount: up to the first whose root is opaque */
     bool has_upper;
+    bool impure; /* the mount's directory: see struct ovl_stack */
     bool sorted; /* readdir=sorted */
     bool is_volatile;
     bool one_dev; /* all layers on one file system */
@@ -142,6 +143,20 @@ int ovl_is_whiteout(struct ovl_ctx *ctx, const char *real, const struct stat *st
 int ovl_has_whiteout(struct ovl_ctx *ctx, const char *root, const char *rel);
 /* Whether the directory `real` hides what lies below it in further layers: 1, 0, or an error. */
 int ovl_is_opaque(struct ovl_ctx *ctx, const char *real);
+/* The same, by the marker file alone. */
+int ovl_has_opaque_marker(struct ovl_ctx *ctx, const char *real);
+/* What overlayfs says of a directory in attributes: the first byte of each, '?' for a long one, 0 for none. */
+struct ovl_marks {
+    char opaque;
+    char redirect; /* it was renamed: what belongs to it lies elsewhere in the layers below (redirect_dir=on) */
+    char impure;   /* something in it was copied up or moved there */
+};
+/* 0 or an error. */
+int ovl_read_marks(const char *real, struct ovl_marks *marks);
+/* What stands for something in the layers below that libovl does not look for: a log line, and -EIO. */
+int ovl_refuse_redirect(const char *real);
+/* 0, or the same for a file of an impure directory whose content was left below (metacopy=on). */
+int ovl_check_content(const char *real);
 /* Whether it is marked opaque=x, so that zero-size files in it may be whiteouts: 1, 0, or an error. */
 int ovl_may_hold_xattr_whiteouts(const char *real);
 /* Hide the node's name, of which the upper has nothing visible or (replacing) the object itself, from

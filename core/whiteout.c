@@ -10,6 +10,9 @@
 
 #define XATTR_OPAQUE "overlay.opaque"
 #define XATTR_WHITEOUT "overlay.whiteout"
+#define XATTR_REDIRECT "overlay.redirect"
+#define XATTR_METACOPY "overlay.metacopy"
+#define XATTR_IMPURE "overlay.impure"
 #define WHITEOUT_MODE 0600 /* bits that no sensible umask takes away: the same upper whoever writes it */
 
 static const char *const name_space[] = {"user.", "trusted."};
@@ -20,17 +23,27 @@ static bool is_no_mark(ssize_t r)
     return r == -ENODATA || r == -EOPNOTSUPP || r == -EACCES || r == -EPERM || r == -ENOENT || r == -ENOTDIR;
 }
 
-/* Whether one of the two name spaces has the attribute, its first byte in *value: 1, 0, or an error. */
+/* Whether a list of names, as listxattr(2) gives it, has one of the two name spaces' attribute of this name. */
+static bool lists(const char *names, size_t n, const char *name)
+{
+    for (size_t at = 0; at < n; at += ovl_strlen(names + at) + 1)
+        for (size_t i = 0; i < sizeof name_space / sizeof *name_space; i++)
+            if (ovl_has_prefix(names + at, name_space[i]) && ovl_streq(names + at + ovl_strlen(name_space[i]), name))
+                return true;
+    return false;
+}
+
+/* Whether one of the two name spaces has the attribute, in *value its first byte or, where it is empty or long, '?':
+ * 1, 0, or an error. */
 static int read_mark(const char *real, const char *name, char *value)
 {
     char full[64];
     char got[2];
     for (size_t i = 0; i < sizeof name_space / sizeof *name_space; i++) {
-        got[0] = 0;
         ssize_t n = ovl_append(full, sizeof full, 0, name_space[i]);
         ovl_append(full, sizeof full, (size_t)n, name);
         n = ovl_sys_lgetxattr(real, full, got, sizeof got);
-        *value = got[0];
+        *value = n > 0 ? got[0] : '?';
         if (n >= 0 || n == -ERANGE)
             return 1;
         if (!is_no_mark(n))
@@ -39,12 +52,55 @@ static int read_mark(const char *real, const char *name, char *value)
     return 0;
 }
 
+/* The same where the list of the object's attributes has the name, or could not be had (n < 0). */
+static int read_listed(const char *real, const char *names, ssize_t n, const char *name, char *value)
+{
+    *value = 0;
+    return n < 0 || lists(names, (size_t)n, name) ? read_mark(real, name, value) : 0;
+}
+
+int ovl_read_marks(const char *real, struct ovl_marks *marks)
+{
+    char names[256];
+    *marks = (struct ovl_marks){0};
+    ssize_t n = ovl_sys_llistxattr(real, names, sizeof names); /* most have none at all, which one call tells */
+    if (n == 0 || is_no_mark(n))
+        return 0;
+    if (n < 0 && n != -ERANGE) /* too many to list: each is asked for */
+        return (int)n;
+    int r = read_listed(real, names, n, XATTR_OPAQUE, &marks->opaque);
+    if (r >= 0)
+        r = read_listed(real, names, n, XATTR_REDIRECT, &marks->redirect);
+    if (r >= 0)
+        r = read_listed(real, names, n, XATTR_IMPURE, &marks->impure);
+    return r < 0 ? r : 0;
+}
+
 /* Whether a directory's opaque mark is this one: 1, 0, or an error. */
 static int is_marked(const char *real, char mark)
 {
+    struct ovl_marks marks;
+    int r = ovl_read_marks(real, &marks);
+    return r < 0 ? r : marks.opaque == mark;
+}
+
+/* Half an answer is none. */
+static int refuse(const char *real, const char *what)
+{
+    ovl_log_line(OVL_LOG_ERROR, real, what, "; copy the tree that overlayfs shows to a layer of its own", NULL);
+    return -EIO;
+}
+
+int ovl_refuse_redirect(const char *real)
+{
+    return refuse(real, ": a directory that overlayfs has renamed (redirect_dir=on)");
+}
+
+int ovl_check_content(const char *real)
+{
     char value;
-    int r = read_mark(real, XATTR_OPAQUE, &value);
-    return r <= 0 ? r : value == mark;
+    int r = read_mark(real, XATTR_METACOPY, &value);
+    return r > 0 ? refuse(real, ": a file whose content overlayfs left below (metacopy=on)") : r;
 }
 
 static bool is_device(const struct stat *st)
@@ -124,11 +180,8 @@ static int lists_marker(struct ovl_ctx *ctx, const char *real)
     return n < 0 ? (int)n : r;
 }
 
-int ovl_is_opaque(struct ovl_ctx *ctx, const char *real)
+int ovl_has_opaque_marker(struct ovl_ctx *ctx, const char *real)
 {
-    int r = is_marked(real, 'y');
-    if (r != 0)
-        return r;
     size_t mark = ctx->used;
     char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
     if (!path)
@@ -136,9 +189,15 @@ int ovl_is_opaque(struct ovl_ctx *ctx, const char *real)
     ssize_t n = ovl_append(path, OVL_REAL_MAX, 0, real);
     if (n >= 0)
         n = ovl_append(path, OVL_REAL_MAX, (size_t)n, "/" OVL_WH_OPAQUE);
-    r = n < 0 ? 0 : is_marker_file(path);
+    int r = n < 0 ? 0 : is_marker_file(path);
     ovl_ctx_reset(ctx, mark);
     return r == -EACCES ? lists_marker(ctx, real) : r;
+}
+
+int ovl_is_opaque(struct ovl_ctx *ctx, const char *real)
+{
+    int r = is_marked(real, 'y');
+    return r != 0 ? r : ovl_has_opaque_marker(ctx, real);
 }
 
 int ovl_may_hold_xattr_whiteouts(const char *real)

@@ -47,6 +47,7 @@ static bool is_reading(long nr, long c, long d)
     case SYS_statx:
     case SYS_readlinkat:
     case SYS_lgetxattr:
+    case SYS_llistxattr:
     case SYS_getdents64:
     case SYS_close:
     case SYS_munmap:

@@ -242,6 +242,45 @@ static void the_root_of_a_layer_can_be_opaque(void **state)
 }
 
 /* The longest name has no .wh. form; a name of 251 bytes has one. */
+/* overlayfs.rst, "redirect_dir" and "Metadata only copy up".  It marks the directory in which such a thing lies; in the
+ * lowest layer nothing can lie elsewhere. */
+static void what_lies_elsewhere_is_an_error(void **state)
+{
+    struct fixture *f = *state;
+    struct ovl_node *node;
+    make_file(f, "lower1/d/moved/g", 0644, "half");
+    make_file(f, "lower1/d/file", 0644, "no content");
+    make_file(f, "lower1/d/whole", 0644, "whole");
+    make_file(f, "lower1/plain/moved/g", 0644, "of another program's");
+    make_file(f, "lower2/d/moved/g", 0644, "lowest");
+    make_dir(f, "lower2/lowest/moved", 0755);
+    set_xattr(f, "lower1/d", "user.overlay.impure", "y");
+    set_xattr(f, "lower1/d/moved", "user.overlay.redirect", "/elsewhere");
+    set_xattr(f, "lower1/d/file", "user.overlay.metacopy", "");
+    set_xattr(f, "lower1/plain/moved", "user.overlay.redirect", "other");
+    set_xattr(f, "lower2/lowest", "user.overlay.impure", "y");
+    set_xattr(f, "lower2/lowest/moved", "user.overlay.redirect", "other");
+    fixture_open(f, "");
+    assert_int_equal(try_resolve(f, "/d/moved", 0, &node), -EIO);
+    assert_int_equal(try_resolve(f, "/d/moved/g", 0, &node), -EIO);
+    assert_int_equal(try_resolve(f, "/d/file", 0, &node), -EIO);
+    assert_string_equal(merged_text(f, "/d/whole"), "whole");
+    assert_string_equal(merged_text(f, "/plain/moved/g"), "of another program's");
+    assert_int_equal(try_resolve(f, "/lowest/moved", 0, &node), 0);
+    assert_string_equal(names(f, "/d"), "file moved whole ");
+}
+
+static void the_root_of_a_layer_can_be_impure(void **state)
+{
+    struct fixture *f = *state;
+    struct ovl_node *node;
+    make_file(f, "lower1/file", 0644, "no content");
+    set_xattr(f, "lower1", "user.overlay.impure", "y");
+    set_xattr(f, "lower1/file", "user.overlay.metacopy", "");
+    fixture_open(f, "");
+    assert_int_equal(try_resolve(f, "/file", 0, &node), -EIO);
+}
+
 static void long_names(void **state)
 {
     struct fixture *f = *state;
@@ -308,6 +347,8 @@ int main(void)
         FIXTURE_TEST(opaque_directories_hide_what_lies_below),
         FIXTURE_TEST(opacity_reaches_down),
         FIXTURE_TEST(the_root_of_a_layer_can_be_opaque),
+        FIXTURE_TEST(what_lies_elsewhere_is_an_error),
+        FIXTURE_TEST(the_root_of_a_layer_can_be_impure),
         FIXTURE_TEST(long_names),
         FIXTURE_TEST(many_layers),
     };
