@@ -43,7 +43,9 @@ static int read_mark(const char *real, const char *name, char *value)
         ssize_t n = ovl_append(full, sizeof full, 0, name_space[i]);
         ovl_append(full, sizeof full, (size_t)n, name);
         n = ovl_sys_lgetxattr(real, full, got, sizeof got);
-        *value = n > 0 ? got[0] : '?';
+        if (n <= 0)
+            got[0] = '?';
+        *value = got[0];
         if (n >= 0 || n == -ERANGE)
             return 1;
         if (!is_no_mark(n))
