@@ -130,7 +130,8 @@ bool ovl_is_protected(const struct ovl_space *space, const char *real);
  * that is outside can't reach an overlay without a symbolic link or "..". */
 bool ovl_space_below(const struct ovl_space *space, const char *path);
 
-/* Whether an absolute path begins with some overlay's mount, however its slashes and dots are written. */
+/* Whether an absolute path begins with some overlay's mount, however its slashes and dots are written, and not with
+ * what passes through it (where that is written without any: errs towards yes). */
 bool ovl_space_holds(const struct ovl_space *space, const char *path);
 
 /* Whether an absolute path (a directory's, or any object's) lies in a layer or has one below it: only then can

@@ -62,9 +62,11 @@ static const char *behind_mount(const char *path, const char *mount)
 
 bool ovl_space_holds(const struct ovl_space *space, const char *path)
 {
-    for (unsigned i = 0; i < space->ovls; i++)
-        if (behind_mount(path, space->ovl[i].mount))
-            return true;
+    for (unsigned i = 0; i < space->regions; i++) {
+        const struct ovl_region *region = &space->region[i];
+        if (region->ovl ? behind_mount(path, region->path) != NULL : ovl_is_below(path, region->path, region->length))
+            return region->ovl != NULL;
+    }
     return false;
 }
 

@@ -312,6 +312,8 @@ def test_exclude(world):
     assert side.opsh("put @/pass/real 1\nreaddir @/pass\nstat @/pass/hidden\ncat @/f\nrename @/f @/pass/f")[0] == [
         "ok", "ok .:d ..:d real:f", "ENOENT", "ok 1", "EXDEV"]
     assert os.listdir(f"{side.mount}/pass") == ["real"]
+    assert side.opsh("open 1 @/pass O_RDONLY\nchdir @\nfchdir 1\ngetcwd\ncat real\ncat ../f\nchdir ../pass\n"
+                     "cat real")[0] == ["ok", "ok", "ok", "ok @/pass", "ok 1", "ok 1", "ok", "ok 1"]
 
 
 def test_a_layer_used_directly(world):

@@ -110,6 +110,9 @@ static void regions(void **state)
     assert_null(ovl_region_at(f->space, merged(f, "/a"), strlen(f->mount) + 2));
     assert_true(ovl_space_holds(f->space, merged(f, "/a")));
     assert_false(ovl_space_holds(f->space, merged(f, "x")));
+    assert_true(ovl_space_holds(f->space, merged(f, "/outer")));
+    assert_true(ovl_space_holds(f->space, merged(f, "/./out/b")));
+    assert_false(ovl_space_holds(f->space, merged(f, "/out/b")));
     assert_true(ovl_is_protected(f->space, real(f, "lower1/a")));
     assert_false(ovl_is_protected(f->space, real(f, "upper/a")));
     char back[OVL_PATH_MAX];
