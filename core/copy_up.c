@@ -167,7 +167,7 @@ static int make_file(struct ovl_ctx *ctx, const struct ovl_node *node, const cha
     int in = -1;
     if (how == OVL_COPY_ALL) {
         in = ovl_sys_open(AT_FDCWD, node->real, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
-        if (in < 0)
+        if (in < 0 && (in != -EACCES || node->st.st_size > 0)) /* an empty one has nothing to read */
             return in;
         if (!ovl_sys_may_write((uint64_t)node->st.st_size)) {
             ovl_sys_close(in);

@@ -46,17 +46,16 @@ static bool in_group(gid_t gid, bool effective)
     return false;
 }
 
-/* Whether the copy of an object with these owner and mode may be written. */
-static bool may_write_copy(const struct stat *st, bool effective)
+/* Whether the copy of an object with these owner and mode may be used so. */
+static bool may_use_copy(const struct stat *st, int want, bool effective)
 {
     if (S_ISLNK(st->st_mode) || has_capability(effective, CAP_DAC_OVERRIDE_BIT))
         return true;
     uid_t uid = effective ? ovl_sys_geteuid() : ovl_sys_getuid();
+    int class = in_group(st->st_gid, effective) ? 3 : 0;
     if (st->st_uid == uid || !has_capability(true, CAP_CHOWN_BIT))
-        return st->st_mode & S_IWUSR;
-    if (in_group(st->st_gid, effective))
-        return st->st_mode & S_IWGRP;
-    return st->st_mode & S_IWOTH;
+        class = 6;
+    return (want & ~(int)(st->st_mode >> class)) == 0;
 }
 
 static int ask_kernel(const char *real, int want, bool effective)
@@ -83,8 +82,11 @@ int ovl_may(struct ovl_ctx *ctx, const struct ovl *o, unsigned layer, const char
     if ((want & W_OK) && S_ISREG(st->st_mode))
         kernel |= R_OK; /* what can't be read can't be copied up */
     int r = ask_kernel(real, kernel, effective);
-    if (r == 0 && (want & W_OK) && !may_write_copy(st, effective))
+    if (r == 0 && (want & W_OK) && !may_use_copy(st, W_OK, effective))
         r = -EACCES;
+    /* Of an empty file, as lock files are, there is nothing to read. */
+    if (r == -EACCES && (want & W_OK) && S_ISREG(st->st_mode) && st->st_size == 0 && may_use_copy(st, want, effective))
+        r = ask_kernel(real, F_OK, effective);
     return r;
 }
 

@@ -361,6 +361,30 @@ def test_unreadable_files_can_not_be_copied_up(world, user_only):
     assert os.listdir(side.upper) == []
 
 
+def test_an_unreadable_empty_file_can_be_copied_up(world, user_only):
+    """C-3.9: there is nothing to read; so are lock files, of dpkg and of the user database."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to make layers of another owner")
+    closed = {name: File(content="", mode=0o600) for name in ("lock", "pwd.lock", "m", "old")}
+    side = world.ovl([{**closed, "ro": File(content="", mode=0o440), "shut/": Dir(mode=0o700), "shut/f": ""}], upper={},
+                     lower_owner=(0, 0))
+    lines = side.opsh("""
+        cat @/lock
+        access @/lock R_OK
+        access @/lock R_OK|W_OK
+        open 1 @/lock O_RDWR
+        append @/pwd.lock x
+        cat @/pwd.lock
+        chmod @/m 0644
+        rename @/old @/new
+        cat @/new
+        open 2 @/ro O_RDWR
+        append @/shut/f x
+    """)[0]
+    assert lines == ["EACCES", "EACCES", "ok", "ok", "ok", "ok x", "ok", "ok", "ok ", "EACCES", "EACCES"]
+    assert sorted(os.listdir(side.upper)) == [".wh.old", "lock", "m", "new", "pwd.lock"]
+
+
 def test_set_id_bits_go_where_the_owner_can_not_be_kept(world, user_only):
     """C-3.3."""
     if os.geteuid() != 0:
