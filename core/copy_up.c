@@ -162,10 +162,20 @@ static int copy_metadata(struct ovl_ctx *ctx, const char *from, const char *to, 
 
 /* ---- making the copy ------------------------------------------------------------------------------- */
 
-static int make_file(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside, enum ovl_copy how)
+/* A regular file that is to be copied. */
+struct copying {
+    struct ovl_ctx *ctx;
+    const struct ovl_node *node;
+    const char *aside;
+    enum ovl_copy how;
+};
+
+static int make_file(void *arg)
 {
+    const struct copying *copying = arg;
+    const struct ovl_node *node = copying->node;
     int in = -1;
-    if (how == OVL_COPY_ALL) {
+    if (copying->how == OVL_COPY_ALL) {
         in = ovl_sys_open(AT_FDCWD, node->real, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
         if (in < 0 && (in != -EACCES || node->st.st_size > 0)) /* an empty one has nothing to read */
             return in;
@@ -174,10 +184,10 @@ static int make_file(struct ovl_ctx *ctx, const struct ovl_node *node, const cha
             return -EFBIG;
         }
     }
-    int out = ovl_sys_open(AT_FDCWD, aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int out = ovl_sys_open(AT_FDCWD, copying->aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     int r = out < 0 ? out : 0;
     if (r == 0 && in >= 0)
-        r = copy_data(ctx, in, out, node->st.st_size);
+        r = copy_data(copying->ctx, in, out, node->st.st_size);
     if (r == 0 && in >= 0 && !node->ovl->is_volatile && node->st.st_size > 0)
         r = ovl_sys_fdatasync(out);
     if (in >= 0)
@@ -217,12 +227,13 @@ static int record_origin(const struct ovl_node *node, const char *aside)
 int ovl_copy_make(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside, enum ovl_copy how)
 {
     struct stat st;
+    struct copying copying = {ctx, node, aside, how};
     int r = ctx->ops->lstat(node->real, &st); /* the owner as fakeroot tells it */
     if (r < 0)
         return r;
     switch (st.st_mode & S_IFMT) {
     case S_IFREG:
-        r = make_file(ctx, node, aside, how);
+        r = ovl_with_descriptors(ctx, -1, make_file, &copying);
         break;
     case S_IFLNK:
         r = make_symlink(ctx, node, aside);

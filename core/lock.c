@@ -85,21 +85,25 @@ static int create_shared(const char *aside, const char *path)
     return r == -EEXIST ? 0 : r;
 }
 
-static struct ovl_shared *map_shared(const char *path)
+static int map_shared(const char *path, struct ovl_shared **mapped)
 {
     int fd = ovl_sys_open(AT_FDCWD, path, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
     if (fd < 0)
-        return NULL;
+        return fd;
     struct stat st;
     struct ovl_shared *shared = NULL;
-    if (ovl_sys_fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == (off_t)sizeof *shared)
+    bool sound = ovl_sys_fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == (off_t)sizeof *shared;
+    if (sound)
         shared = ovl_sys_mmap(sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
     ovl_sys_close(fd);
-    if (shared && (shared->magic != SHARED_MAGIC || shared->size != sizeof *shared)) {
+    if (!shared)
+        return sound ? -ENOMEM : -EACCES;
+    if (shared->magic != SHARED_MAGIC || shared->size != sizeof *shared) {
         ovl_sys_munmap(shared, sizeof *shared);
-        shared = NULL;
+        return -EACCES;
     }
-    return shared;
+    *mapped = shared;
+    return 0;
 }
 
 /* Thread ids of another pid name space say nothing here. */
@@ -112,29 +116,65 @@ static void check_pid_space(struct ovl_shared *shared)
         __atomic_store_n(&shared->mixed, 1, __ATOMIC_SEQ_CST);
 }
 
+struct attaching {
+    const struct ovl *ovl;
+    struct ovl_ctx *ctx;
+    struct ovl_shared *shared;
+};
+
+/* Map the file, which the first process that comes here makes. */
+static int attach(void *arg)
+{
+    struct attaching *a = arg;
+    size_t mark = a->ctx->used;
+    char *path = ovl_ctx_alloc(a->ctx, OVL_REAL_MAX);
+    char *aside = ovl_ctx_alloc(a->ctx, OVL_REAL_MAX);
+    int r = path && aside ? shared_path(a->ovl, OVL_SHARED_FILE, path) : -ENOMEM;
+    if (r == 0)
+        r = map_shared(path, &a->shared);
+    if (r == -ENOENT) {
+        r = ovl_work_name(a->ovl, aside);
+        if (r == 0)
+            r = create_shared(aside, path);
+        if (r == 0)
+            r = map_shared(path, &a->shared);
+    }
+    ovl_ctx_reset(a->ctx, mark);
+    return r;
+}
+
+/* Whoever is first in this process has its mapping used by all threads. */
+static struct ovl_shared *settle_on(struct ovl *o, struct ovl_shared *shared)
+{
+    struct ovl_shared *other = NULL;
+    check_pid_space(shared);
+    if (__atomic_compare_exchange_n(&o->shared, &other, shared, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        return shared;
+    ovl_sys_munmap(shared, sizeof *shared);
+    return other;
+}
+
+static int find_shared(struct ovl *o, struct ovl_shared **shared)
+{
+    struct ovl_ctx ctx;
+    *shared = __atomic_load_n(&o->shared, __ATOMIC_ACQUIRE);
+    if (*shared || !o->work)
+        return *shared ? 0 : -EACCES;
+    int r = ovl_ctx_begin(&ctx, NULL, NULL);
+    if (r < 0)
+        return r;
+    struct attaching a = {.ovl = o, .ctx = &ctx};
+    r = ovl_with_descriptors(&ctx, -1, attach, &a);
+    ovl_ctx_end(&ctx);
+    if (r == 0)
+        *shared = settle_on(o, a.shared);
+    return r;
+}
+
 struct ovl_shared *ovl_shared(struct ovl *o)
 {
-    struct ovl_shared *shared = __atomic_load_n(&o->shared, __ATOMIC_ACQUIRE);
-    if (shared || !o->work)
-        return shared;
-    struct ovl_ctx ctx;
-    if (ovl_ctx_begin(&ctx, NULL, NULL) < 0)
-        return NULL;
-    char *path = ovl_ctx_alloc(&ctx, OVL_REAL_MAX);
-    char *aside = ovl_ctx_alloc(&ctx, OVL_REAL_MAX);
-    if (shared_path(o, OVL_SHARED_FILE, path) == 0) {
-        shared = map_shared(path);
-        if (!shared && ovl_work_name(o, aside) == 0 && create_shared(aside, path) == 0)
-            shared = map_shared(path);
-    }
-    ovl_ctx_end(&ctx);
-    if (shared)
-        check_pid_space(shared);
-    struct ovl_shared *other = NULL;
-    if (shared && !__atomic_compare_exchange_n(&o->shared, &other, shared, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-        ovl_sys_munmap(shared, sizeof *shared);
-        shared = other;
-    }
+    struct ovl_shared *shared;
+    find_shared(o, &shared);
     return shared;
 }
 
@@ -158,8 +198,9 @@ static uint64_t owner_now(void)
 
 /* Field 22 of /proc/TID/stat is the start time in clock ticks, here hundredths of a second; field 3
  * the state (proc(5)). */
-static bool is_dead_by_proc(uint64_t owner)
+static int ask_proc(void *arg)
 {
+    uint64_t owner = *(const uint64_t *)arg;
     char path[48];
     char text[512];
     char number[24];
@@ -168,7 +209,7 @@ static bool is_dead_by_proc(uint64_t owner)
     ovl_append(path, sizeof path, (size_t)n, "/stat");
     int fd = ovl_sys_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
-        return fd == -ENOENT && ovl_sys_kill((pid_t)(uint32_t)owner, 0) == -ESRCH;
+        return fd == -ENOENT ? ovl_sys_kill((pid_t)(uint32_t)owner, 0) == -ESRCH : fd;
     n = ovl_sys_read(fd, text, sizeof text - 1);
     ovl_sys_close(fd);
     if (n <= 0)
@@ -186,6 +227,11 @@ static bool is_dead_by_proc(uint64_t owner)
     /* The number was given to a new thread after this one took the lock. */
     return (uint32_t)started > (uint32_t)(owner >> 32) + 1 &&
            (uint32_t)started - (uint32_t)(owner >> 32) < UINT32_MAX / 2;
+}
+
+static bool is_dead_by_proc(uint64_t owner)
+{
+    return ovl_with_descriptors(NULL, -1, ask_proc, &owner) == 1;
 }
 
 static void wait_for(const struct ovl_shared *shared, uint64_t *word, uint64_t seen)
@@ -254,11 +300,17 @@ static int bucket_of(const char *path)
     return (int)((hash >> 32) % BUCKETS);
 }
 
+/* What is wrong with the work directory's file is no business of the program's; want of means is. */
+static int refusal(int error)
+{
+    return error == -EMFILE || error == -ENFILE || error == -ENOMEM ? error : -EACCES;
+}
+
 static int begin(struct ovl *o, struct ovl_held *held)
 {
-    held->shared = ovl_shared(o);
-    if (!held->shared)
-        return -EACCES;
+    int r = find_shared(o, &held->shared);
+    if (r < 0)
+        return refusal(r);
     const uint64_t all = ~(uint64_t)0;
     ovl_sys_sigprocmask(SIG_BLOCK, &all, &held->signals);
     held->owner = owner_now();

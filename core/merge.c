@@ -109,9 +109,20 @@ static int add_dirent(struct merge *m, unsigned layer, const struct ovl_dirent *
     return add(m, layer, hidden, 0, DT_REG, true);
 }
 
-static int collect_layer(struct merge *m, unsigned layer, char *path, char *buf)
+/* A layer's directory that is to be read. */
+struct collecting {
+    struct merge *merge;
+    unsigned layer;
+    char *path, *buf;
+};
+
+static int collect_layer(void *arg)
 {
+    const struct collecting *c = arg;
+    struct merge *m = c->merge;
     struct ovl_ctx *ctx = m->ctx;
+    unsigned layer = c->layer;
+    char *path = c->path, *buf = c->buf;
     const struct ovl *o = m->dir->ovl;
     int fds = ctx->fds;
     int r = ovl_real_path(ctx, o->layer[layer].path, ovl_relative(o, m->dir->path), path);
@@ -421,7 +432,8 @@ int ovl_list(struct ovl_ctx *ctx, const struct ovl_node *dir, struct ovl_listing
     const struct ovl *o = dir->ovl;
     for (unsigned k = ovl_stack_next(&dir->dirs, 0, o->layers); r == 0 && k < o->layers;
          k = ovl_stack_next(&dir->dirs, k + 1, o->layers)) {
-        r = collect_layer(&m, k, path, buf);
+        struct collecting collecting = {&m, k, path, buf};
+        r = ovl_with_descriptors(ctx, -1, collect_layer, &collecting);
         if (r == 0)
             r = ovl_real_path(ctx, o->layer[k].path, ovl_relative(o, dir->path), path);
         int marked = r < 0 ? r : ovl_may_hold_xattr_whiteouts(path);

@@ -213,20 +213,30 @@ static ssize_t apply_bytes(struct followed *f, const char *bytes, size_t n, bool
     }
 }
 
-/* Apply the entries between two positions.  `strict`: a gap is -ESTALE; else it is passed over. */
-static int apply_log(struct ovl_ctx *ctx, const struct ovl *o, struct followed *f, uint64_t at, uint64_t end,
-                     bool strict)
+/* What stands in the log between two positions, and the path to apply it to. */
+struct reading {
+    struct ovl_ctx *ctx;
+    const struct ovl *ovl;
+    struct followed *followed;
+    uint64_t at, end;
+    bool strict; /* a gap is -ESTALE; else it is passed over */
+};
+
+static int read_log(void *arg)
 {
+    const struct reading *r = arg;
+    struct ovl_ctx *ctx = r->ctx;
+    uint64_t at = r->at, end = r->end;
     size_t mark = ctx->used;
     char *buf = ovl_ctx_alloc(ctx, READ_SIZE);
-    int fd = buf ? open_log(ctx, o, O_RDONLY) : -ENOMEM;
+    int fd = buf ? open_log(ctx, r->ovl, O_RDONLY) : -ENOMEM;
     ssize_t n = fd;
     while (n >= 0 && at < end) {
         n = ovl_sys_pread(fd, buf, end - at < READ_SIZE ? (size_t)(end - at) : READ_SIZE, (off_t)at);
         if (n == -EINTR)
             n = 0;
         else if (n >= 0)
-            n = n ? apply_bytes(f, buf, (size_t)n, strict) : -ESTALE;
+            n = n ? apply_bytes(r->followed, buf, (size_t)n, r->strict) : -ESTALE;
         if (n == 0)
             n = -ESTALE;
         at += n > 0 ? (size_t)n : 0;
@@ -234,7 +244,13 @@ static int apply_log(struct ovl_ctx *ctx, const struct ovl *o, struct followed *
     if (fd >= 0)
         ovl_sys_close(fd);
     ovl_ctx_reset(ctx, mark);
-    return n >= 0 ? 0 : n == -ENAMETOOLONG ? (int)n : -ESTALE;
+    return n >= 0 ? 0 : n == -ENAMETOOLONG || n == -EMFILE ? (int)n : -ESTALE;
+}
+
+static int apply_log(const struct reading *reading)
+{
+    int r = ovl_with_descriptors(reading->ctx, -1, read_log, (void *)(uintptr_t)reading);
+    return r == -EMFILE ? -ESTALE : r;
 }
 
 int ovl_follow(struct ovl_ctx *ctx, char *path, bool removed, uint64_t *mark)
@@ -247,7 +263,8 @@ int ovl_follow(struct ovl_ctx *ctx, char *path, bool removed, uint64_t *mark)
     struct followed f = {path, ovl_strlen(path), removed};
     if (at > now)
         return -ESTALE;
-    int r = at == now ? 0 : apply_log(ctx, o, &f, at, now, true);
+    const struct reading news = {ctx, o, &f, at, now, true};
+    int r = at == now ? 0 : apply_log(&news);
     if (r < 0)
         return r;
     *mark = (uint64_t)o->number << NUMBER_SHIFT | (now & POSITION_MASK);
@@ -266,7 +283,8 @@ ssize_t ovl_place_of(struct ovl_ctx *ctx, const char *real, char *buf, size_t n)
     struct followed f = {buf, (size_t)length, false};
     if (start >= now)
         return length;
-    int r = apply_log(ctx, o, &f, start, now, false);
+    const struct reading all = {ctx, o, &f, start, now, false};
+    int r = apply_log(&all);
     if (r == -ENAMETOOLONG)
         return r;
     return f.removed ? 0 : (ssize_t)f.length;
@@ -281,16 +299,26 @@ static bool may_write_to(uint64_t end)
     return ovl_sys_prlimit(RLIMIT_FSIZE, NULL, &limit) < 0 || end <= limit.rlim_cur;
 }
 
-static bool write_entry(struct ovl_ctx *ctx, const struct ovl *o, const char *bytes, size_t n, uint64_t at)
+/* An entry for the log, and where it belongs. */
+struct writing {
+    struct ovl_ctx *ctx;
+    const struct ovl *ovl;
+    const char *bytes;
+    size_t n;
+    uint64_t at;
+};
+
+static int write_entry(void *arg)
 {
-    if (!may_write_to(at + n))
-        return false;
-    int fd = open_log(ctx, o, O_WRONLY | O_CREAT);
+    const struct writing *w = arg;
+    if (!may_write_to(w->at + w->n))
+        return -EFBIG;
+    int fd = open_log(w->ctx, w->ovl, O_WRONLY | O_CREAT);
     if (fd < 0)
-        return false;
-    ssize_t r = ovl_sys_pwrite(fd, bytes, n, (off_t)at);
+        return fd;
+    ssize_t r = ovl_sys_pwrite(fd, w->bytes, w->n, (off_t)w->at);
     ovl_sys_close(fd);
-    return r == (ssize_t)n;
+    return r == (ssize_t)w->n ? 0 : -EIO;
 }
 
 /* Whether the directory that an announced change was about is where and what it was before. */
@@ -348,7 +376,8 @@ uint64_t ovl_moves_begin(struct ovl_ctx *ctx, const struct ovl_node *from, const
         memcpy(buf + sizeof e, from->path, e.from);
         if (to)
             memcpy(buf + sizeof e + e.from, to, e.to);
-        written = write_entry(ctx, o, buf, n, at);
+        struct writing writing = {ctx, o, buf, n, at};
+        written = ovl_with_descriptors(ctx, -1, write_entry, &writing) == 0;
     }
     ovl_ctx_reset(ctx, mark);
     if (!written) {

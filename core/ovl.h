@@ -189,6 +189,11 @@ bool ovl_ctx_holds(const void *p);
 /* Close the descriptors of overlong paths beyond the first `keep`. */
 void ovl_ctx_close(struct ovl_ctx *ctx, int keep);
 
+/* Call act(arg), which leaves no descriptor open.  Where it answers -EMFILE, it is called once more with some
+ * descriptors free, in a child that shares our memory; `keep` and the context's (ctx may be NULL) stay open there.
+ * Returns what act returns, or -EMFILE where there can be no child.  act may use 16 KiB of stack. (descriptors.c) */
+int ovl_with_descriptors(struct ovl_ctx *ctx, int keep, int (*act)(void *arg), void *arg);
+
 /* Memory slots that a vfork child took and could not give back because it called exec:
  * read before vfork, handed back in the parent after it. */
 uint32_t ovl_ctx_held(void);

@@ -24,6 +24,10 @@
 /* The one way to the kernel. Async-signal-safe. Returns what the kernel returned (-errno on failure). */
 long ovl_sys_raw(long nr, long a, long b, long c, long d, long e, long f);
 
+/* clone(2) without CLONE_SETTLS: the child calls entry(arg), which must not return, on the stack that ends at `stack`.
+ */
+long ovl_sys_clone(long flags, void *stack, void (*entry)(void *arg), void *arg);
+
 #define OVL_SYS_PTR(p) ((long)(uintptr_t)(p))
 
 /* The kernel's struct open_how (openat2(2)); declared here because old headers lack it. */

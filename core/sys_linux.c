@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The only file with system-call instructions: x86-64 and aarch64 Linux.
+ * System-call instructions, which only this file and sys_clone.c have: x86-64 and aarch64 Linux.
  */
 #include "sys.h"
 

@@ -385,11 +385,19 @@ static int clear_name(struct ovl_ctx *ctx, const char *real, const char *name)
     return r;
 }
 
-/* Do something with every name of a directory but ".", ".." and the opaque mark. */
-static int for_each_name(struct ovl_ctx *ctx, const char *real,
-                         int (*each)(struct ovl_ctx *ctx, const char *real, const char *name))
+/* A directory, and what is to be done with every name in it but ".", ".." and the opaque mark. */
+struct visiting {
+    struct ovl_ctx *ctx;
+    const char *real;
+    int (*each)(struct ovl_ctx *ctx, const char *real, const char *name);
+};
+
+static int visit(void *arg)
 {
     enum { SIZE = 4096 };
+    const struct visiting *visiting = arg;
+    struct ovl_ctx *ctx = visiting->ctx;
+    const char *real = visiting->real;
     size_t mark = ctx->used;
     char *buf = ovl_ctx_alloc(ctx, SIZE);
     if (!buf)
@@ -401,7 +409,7 @@ static int for_each_name(struct ovl_ctx *ctx, const char *real,
         for (ssize_t at = 0; at < n && r == 0;) {
             const struct ovl_dirent *d = (const struct ovl_dirent *)(void *)(buf + at);
             if (!ovl_streq(d->d_name, ".") && !ovl_streq(d->d_name, "..") && !ovl_streq(d->d_name, OVL_WH_OPAQUE))
-                r = each(ctx, real, d->d_name);
+                r = visiting->each(ctx, real, d->d_name);
             at += d->d_reclen;
         }
     }
@@ -411,6 +419,13 @@ static int for_each_name(struct ovl_ctx *ctx, const char *real,
         ovl_sys_close(fd);
     ovl_ctx_reset(ctx, mark);
     return r;
+}
+
+static int for_each_name(struct ovl_ctx *ctx, const char *real,
+                         int (*each)(struct ovl_ctx *ctx, const char *real, const char *name))
+{
+    struct visiting visiting = {ctx, real, each};
+    return ovl_with_descriptors(ctx, -1, visit, &visiting);
 }
 
 static int clear_markers(struct ovl_ctx *ctx, void *arg)

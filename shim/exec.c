@@ -17,7 +17,6 @@
 #include "loader.h"
 #include "real.h"
 #include "scratch.h"
-#include "spare.h"
 #include "sys.h"
 
 #include <stdlib.h>
@@ -312,8 +311,7 @@ static int find_help(struct shim_call *call, const struct shim_exec *exec, const
                      const struct shim_elf *elf, struct shim_loader *loader)
 {
     struct question q = {call, {target->dirfd, target->path, target->node, elf}, exec->envp, loader};
-    int r = ask_loader(&q);
-    return r == -EMFILE ? shim_with_descriptor(target->dirfd, ask_loader, &q) : r;
+    return ovl_with_descriptors(&call->ctx, target->dirfd, ask_loader, &q);
 }
 
 /* Start a program through the loader that it has inside. */

@@ -9,7 +9,6 @@
 #define _GNU_SOURCE
 #include "image.h"
 
-#include "spare.h"
 #include "sys.h"
 
 #include <elf.h>
@@ -310,11 +309,7 @@ int shim_image(struct ovl_ctx *ctx, int dirfd, const char *path, struct shim_scr
     struct question q = {.ctx = ctx, .dirfd = dirfd, .path = path, .script = script, .elf = elf};
     size_t mark = ctx->used;
     memset(elf, 0, sizeof *elf);
-    int r = answer(&q);
-    if (r == -EMFILE) {
-        ovl_ctx_reset(ctx, mark);
-        r = shim_with_descriptor(dirfd, answer, &q);
-    }
+    int r = ovl_with_descriptors(ctx, dirfd, answer, &q);
     if (r != SHIM_IMAGE_DYNAMIC)
         ovl_ctx_reset(ctx, mark);
     return r;

@@ -391,6 +391,19 @@ int wrap_utime(const char *path, const struct utimbuf *times)
     return wrap_utimensat(AT_FDCWD, path, ts, 0);
 }
 
+/* A file that is to be emptied. */
+struct emptying {
+    struct ovl_ctx *ctx;
+    struct ovl_node *node;
+};
+
+static int empty(void *arg)
+{
+    const struct emptying *e = arg;
+    int fd = ovl_open(e->ctx, e->node, O_WRONLY | O_TRUNC | O_CLOEXEC, 0);
+    return fd < 0 ? fd : ovl_sys_close(fd);
+}
+
 static int truncate_node(struct shim_call *call, struct ovl_node *node, off_t length)
 {
     if (!node->exists)
@@ -402,8 +415,8 @@ static int truncate_node(struct shim_call *call, struct ovl_node *node, off_t le
     int r = ovl_access(&call->ctx, node, W_OK, true);
     if (r == 0 && length == 0 && node->top != 0 && node->st.st_size > 0) {
         /* As by open: an empty copy that is cut to nothing would keep the time of the last change. */
-        r = ovl_open(&call->ctx, node, O_WRONLY | O_TRUNC | O_CLOEXEC, 0);
-        return r < 0 ? r : ovl_sys_close(r);
+        struct emptying emptying = {&call->ctx, node};
+        return ovl_with_descriptors(&call->ctx, -1, empty, &emptying);
     }
     if (r == 0)
         r = ovl_copy_up(&call->ctx, node, OVL_COPY_ALL);

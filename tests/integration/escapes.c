@@ -77,7 +77,8 @@ static const struct {
                  {"high", do_high_listing},
                  {"signal-stack", do_signal_stack},
                  {"thread", do_small_thread},
-                 {"few-files", do_few_files}};
+                 {"few-files", do_few_files},
+                 {"few-files-moving", do_few_files_moving}};
 
 int main(int argc, char **argv)
 {

@@ -30,5 +30,6 @@ void do_high_listing(const char *unused);
 void do_signal_stack(const char *unused);
 void do_small_thread(const char *unused);
 void do_few_files(const char *unused);
+void do_few_files_moving(const char *unused);
 
 #endif

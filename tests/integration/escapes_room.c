@@ -106,16 +106,38 @@ void do_small_thread(const char *unused)
     puts("");
 }
 
+/* The highest descriptor there can be. */
+static int use_all_descriptors(void)
+{
+    const struct rlimit limit = {4, 4};
+    close_range(3, ~0u, 0);
+    int highest = fcntl(0, F_DUPFD_CLOEXEC, 3);
+    setrlimit(RLIMIT_NOFILE, &limit);
+    return highest;
+}
+
+/* Directories that move (which overlayfs refuses) are found again without a descriptor, too. */
+void do_few_files_moving(const char *unused)
+{
+    (void)unused;
+    int one = use_all_descriptors();
+    result("chdir", chdir(root));
+    result("rename", rename("deep/a", "deep/z"));
+    result("chdir", chdir("deep/z/b"));
+    result("rename", rename("../../../deep", "../../../deeper"));
+    result("followed", access("c/d/x", F_OK));
+    puts("");
+    close(one);
+    show("deeper/z/b/c/d/x");
+}
+
 /* Every call has exactly the descriptors that it needs without an overlay. */
 void do_few_files(const char *unused)
 {
     (void)unused;
-    struct rlimit limit = {4, 4};
     struct stat st;
     const struct timespec times[2] = {{1, 0}, {2, 0}};
-    close_range(3, ~0u, 0);
-    int one = fcntl(0, F_DUPFD_CLOEXEC, 3);
-    setrlimit(RLIMIT_NOFILE, &limit);
+    int one = use_all_descriptors();
     result("chdir", chdir(root));
     result("stat", stat("link", &st));
     result("access", access("f1", W_OK));
@@ -129,11 +151,21 @@ void do_few_files(const char *unused)
     result("mkdir", mkdir("d/new", 0700));
     result("rmdir", rmdir("c"));
     result("symlink", symlink("x", "d/s"));
+    result("emptied", truncate("f8", 0));
+    result("remove", rmdir("e"));
+    result("remove", unlink("e/h") | rmdir("e"));
+    result("no child", waitpid(-1, NULL, __WALL | WNOHANG));
     result("full", open("f7", O_RDONLY));
     close(one);
+    result("chdir", chdir(root));
     int fd = open("f7", O_WRONLY | O_APPEND);
     result("write", fd < 0 ? fd : write(fd, "more\n", 5));
-    puts("");
     close(fd);
+    DIR *dir = opendir("d");
+    int count = 0;
+    while (dir && readdir(dir))
+        count++;
+    printf(" %d entries\n", count);
+    closedir(dir);
     show("f7");
 }

@@ -101,7 +101,7 @@ def test_limit_on_file_sizes(world, limit):
 
 
 @pytest.mark.untraced("strace's child begins with other descriptors")
-@pytest.mark.xfail(reason="a change needs up to two descriptors of its own while it runs",
-                   strict="bare" in os.environ.get("OVL_SIDES", "bare"))
 def test_few_descriptors(alike):
+    """C-4.6: nothing needs a descriptor that it would not need without an overlay."""
     alike("few-files")
+    alike("few-files-moving", without=["kernel"])
