@@ -4,6 +4,7 @@ directory and Linux overlayfs give, and no lower layer may change, below a mount
 
 import os
 import pathlib
+import re
 import subprocess
 
 import pytest
@@ -82,11 +83,21 @@ def test_listing_on_a_high_descriptor(alike):
 
 
 def test_signal_stack(alike):
+    """C-4.6: 8 KiB suffice for every signal-safe call."""
     alike("signal-stack")
 
 
 def test_smallest_thread(alike):
+    """C-4.6: so does PTHREAD_STACK_MIN."""
     alike("thread")
+
+
+def test_every_safe_call_is_made():
+    """The two tests above make every call that shim/calls.def calls SAFE."""
+    table = re.sub(r"\s+", " ", (HERE.parent.parent / "shim/calls.def").read_text())
+    safe = re.findall(r"CALL\((\w+),[^;]*?\bSAFE\)", re.sub(r"(CALL|TWIN)\(", r";\1(", table))
+    made = (HERE / "escapes_room.c").read_text()
+    assert len(safe) > 70 and [name for name in safe if not re.search(rf"\b{name}\(", made)] == []
 
 
 @pytest.mark.parametrize("limit", ["-f 1", "-S -f 1"])
