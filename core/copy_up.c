@@ -285,7 +285,8 @@ static int rename_widened(struct ovl_ctx *ctx, const struct ovl_node *node, cons
 static int rename_into(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside, const char *place)
 {
     int r = ovl_sys_rename(aside, place, RENAME_NOREPLACE);
-    if (r == -EINVAL) /* not on this file system; the lock is held and the place was found free */
+    /* Not on this file system, or no such call (CONTRACT 4.6): the lock is held and the place was found free. */
+    if (r == -EINVAL || r == -ENOSYS || r == -EPERM)
         r = ovl_sys_rename(aside, place, 0);
     if (r != -EACCES)
         return r;
@@ -419,7 +420,7 @@ static int copy_up_one(struct ovl_ctx *ctx, struct ovl_node *node, enum ovl_copy
     if (r >= 0) {
         r = node->linked ? ovl_copy_link(node, aside) : ovl_copy_make(ctx, node, aside, how);
         if (r == 0 && opening) {
-            opening->fd = ovl_open_exact(ctx, aside, opening->flags, 0);
+            opening->fd = ovl_open_exact(aside, opening->flags, 0);
             r = opening->fd < 0 ? opening->fd : 0;
         }
         if (r == 0)

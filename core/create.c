@@ -30,7 +30,7 @@ struct make {
     void *arg;
 };
 
-int ovl_open_exact(struct ovl_ctx *ctx, const char *real, int flags, mode_t mode)
+int ovl_open_exact(const char *real, int flags, mode_t mode)
 {
     /* openat2(2) refuses what open(2) ignores.  O_SYNC and O_TMPFILE have O_DSYNC and O_DIRECTORY in them. */
     const int known = O_ACCMODE | O_APPEND | O_ASYNC | O_CLOEXEC | O_CREAT | O_DIRECT | O_EXCL | O_NOATIME | O_NOCTTY |
@@ -40,7 +40,7 @@ int ovl_open_exact(struct ovl_ctx *ctx, const char *real, int flags, mode_t mode
                                .resolve = OVL_RESOLVE_NO_SYMLINKS};
     int r = ovl_has_prefix(real, "/proc/self/fd/") ? -ENOSYS : ovl_sys_openat2(AT_FDCWD, real, &how);
     if (r == -ENOSYS || r == -EPERM)
-        r = ctx->ops->open(real, flags | O_NOFOLLOW, mode);
+        r = ovl_sys_open(AT_FDCWD, real, flags | O_NOFOLLOW, mode);
     return r;
 }
 
@@ -59,7 +59,7 @@ static int make_object(struct ovl_ctx *ctx, const struct make *m, const char *pa
 {
     switch (m->kind) {
     case MAKE_FILE:
-        return ovl_open_exact(ctx, path, (m->flags & ~O_TRUNC) | O_CREAT | O_EXCL, m->mode);
+        return ovl_open_exact(path, (m->flags & ~O_TRUNC) | O_CREAT | O_EXCL, m->mode);
     case MAKE_DIR:
         return ctx->ops->mkdir(path, m->mode);
     case MAKE_NODE:

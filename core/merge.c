@@ -28,6 +28,7 @@ struct raw {
 struct area {
     char *at;
     size_t used, size;
+    bool mapped; /* else memory of the call */
 };
 
 struct merge {
@@ -41,6 +42,15 @@ struct merge {
 
 /* ---- memory ------------------------------------------------------------------------------------- */
 
+/* An area begins in the memory of the call, so that a small directory can be looked into where none is to be had. */
+static void begin_area(struct ovl_ctx *ctx, struct area *a)
+{
+    enum { SIZE = 8192, KEPT = 65536 };
+    a->at = ctx->size - ctx->used > KEPT ? ovl_ctx_alloc(ctx, SIZE) : NULL;
+    a->size = a->at ? SIZE : 0;
+    a->mapped = false;
+}
+
 static int reserve(struct area *a, size_t n)
 {
     if (a->used + n <= a->size)
@@ -48,10 +58,13 @@ static int reserve(struct area *a, size_t n)
     size_t size = a->size ? a->size * 2 : 65536;
     while (size < a->used + n)
         size *= 2;
-    void *p = a->at ? ovl_sys_mremap(a->at, a->size, size)
-                    : ovl_sys_mmap(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    char *p = a->mapped ? ovl_sys_mremap(a->at, a->size, size)
+                        : ovl_sys_mmap(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     if (!p)
         return -ENOMEM;
+    if (!a->mapped && a->used)
+        memcpy(p, a->at, a->used);
+    a->mapped = true;
     a->at = p;
     a->size = size;
     return 0;
@@ -59,9 +72,9 @@ static int reserve(struct area *a, size_t n)
 
 static void free_area(struct area *a)
 {
-    if (a->at)
+    if (a->mapped)
         ovl_sys_munmap(a->at, a->size);
-    a->at = NULL;
+    a->mapped = false;
 }
 
 static struct raw *raw_at(const struct merge *m, uint32_t i)
@@ -382,11 +395,12 @@ static void sort_natively(struct merge *m, uint32_t *index, uint32_t count)
             }
 }
 
-static int decide_all(struct merge *m, char *path, struct ovl_listing *listing)
+/* What is shown comes first in the sorted indices: so many. */
+static int decide_all(struct merge *m, char *path, uint32_t *shown)
 {
     uint32_t *order = (uint32_t *)(void *)m->sorted.at;
     uint32_t count = (uint32_t)(m->raw.used / sizeof(struct raw));
-    uint32_t shown = 0;
+    *shown = 0;
     for (uint32_t begin = 0, end; begin < count; begin = end) {
         const struct raw *first = raw_at(m, order[begin]);
         for (end = begin + 1; end < count; end++) {
@@ -399,11 +413,43 @@ static int decide_all(struct merge *m, char *path, struct ovl_listing *listing)
         if (r < 0)
             return r;
         if (result)
-            order[shown++] = (uint32_t)(result - raw_at(m, 0));
+            order[(*shown)++] = (uint32_t)(result - raw_at(m, 0));
     }
+    return 0;
+}
+
+static int merge_layers(struct merge *m, uint32_t *shown)
+{
+    struct ovl_ctx *ctx = m->ctx;
+    const struct ovl_node *dir = m->dir;
+    const struct ovl *o = dir->ovl;
+    char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    char *buf = ovl_ctx_alloc(ctx, CHUNK);
+    begin_area(ctx, &m->raw);
+    begin_area(ctx, &m->text);
+    begin_area(ctx, &m->sorted);
+    int r = path && buf ? collect_regions(m) : -ENOMEM;
+    for (unsigned k = ovl_stack_next(&dir->dirs, 0, o->layers); r == 0 && k < o->layers;
+         k = ovl_stack_next(&dir->dirs, k + 1, o->layers)) {
+        struct collecting collecting = {m, k, path, buf};
+        r = ovl_with_descriptors(ctx, -1, collect_layer, &collecting);
+        if (r == 0)
+            r = ovl_real_path(ctx, o->layer[k].path, ovl_relative(o, dir->path), path);
+        int marked = r < 0 ? r : ovl_may_hold_xattr_whiteouts(path);
+        m->xattr_whiteouts |= marked > 0;
+        r = marked < 0 ? marked : 0;
+    }
+    if (r == 0)
+        r = sort(m);
+    return r < 0 ? r : decide_all(m, path, shown);
+}
+
+static int make_listing(struct merge *m, uint32_t shown, struct ovl_listing *listing)
+{
+    uint32_t *order = (uint32_t *)(void *)m->sorted.at;
     if (!m->dir->ovl->sorted)
         sort_natively(m, order, shown);
-    struct area entries = {NULL, 0, 0};
+    struct area entries = {NULL, 0, 0, false};
     int r = reserve(&entries, (shown + 1) * sizeof(struct ovl_entry));
     if (r < 0)
         return r;
@@ -418,7 +464,8 @@ static int decide_all(struct merge *m, char *path, struct ovl_listing *listing)
     return r;
 }
 
-int ovl_list(struct ovl_ctx *ctx, const struct ovl_node *dir, struct ovl_listing *listing)
+/* Fill listing, or only count (NULL): the number of names but "." and "..". */
+static int list(struct ovl_ctx *ctx, const struct ovl_node *dir, struct ovl_listing *listing)
 {
     if (!dir->exists)
         return -ENOENT;
@@ -426,29 +473,25 @@ int ovl_list(struct ovl_ctx *ctx, const struct ovl_node *dir, struct ovl_listing
         return -ENOTDIR;
     size_t mark = ctx->used;
     struct merge m = {.ctx = ctx, .dir = dir};
-    char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
-    char *buf = ovl_ctx_alloc(ctx, CHUNK);
-    int r = path && buf ? collect_regions(&m) : -ENOMEM;
-    const struct ovl *o = dir->ovl;
-    for (unsigned k = ovl_stack_next(&dir->dirs, 0, o->layers); r == 0 && k < o->layers;
-         k = ovl_stack_next(&dir->dirs, k + 1, o->layers)) {
-        struct collecting collecting = {&m, k, path, buf};
-        r = ovl_with_descriptors(ctx, -1, collect_layer, &collecting);
-        if (r == 0)
-            r = ovl_real_path(ctx, o->layer[k].path, ovl_relative(o, dir->path), path);
-        int marked = r < 0 ? r : ovl_may_hold_xattr_whiteouts(path);
-        m.xattr_whiteouts |= marked > 0;
-        r = marked < 0 ? marked : 0;
-    }
+    uint32_t shown;
+    int r = merge_layers(&m, &shown);
     if (r == 0)
-        r = sort(&m);
-    if (r == 0)
-        r = decide_all(&m, path, listing);
+        r = listing ? make_listing(&m, shown, listing) : (int)(shown & INT32_MAX);
     free_area(&m.raw);
     free_area(&m.text);
     free_area(&m.sorted);
     ovl_ctx_reset(ctx, mark);
     return r;
+}
+
+int ovl_list(struct ovl_ctx *ctx, const struct ovl_node *dir, struct ovl_listing *listing)
+{
+    return list(ctx, dir, listing);
+}
+
+int ovl_count(struct ovl_ctx *ctx, const struct ovl_node *dir)
+{
+    return list(ctx, dir, NULL);
 }
 
 void ovl_listing_free(struct ovl_listing *listing)

@@ -28,7 +28,7 @@ static int open_tmpfile(struct ovl_ctx *ctx, struct ovl_node *node, int flags, m
         r = ovl_may(ctx, node->ovl, node->top, node->real, &node->st, W_OK | X_OK, true);
     if (r == 0)
         r = ovl_copy_up(ctx, node, OVL_COPY_ALL);
-    return r < 0 ? r : ovl_open_exact(ctx, node->real, flags, mode);
+    return r < 0 ? r : ovl_open_exact(node->real, flags, mode);
 }
 
 static int wanted_access(int flags)
@@ -50,7 +50,7 @@ static int open_for_writing(struct ovl_ctx *ctx, struct ovl_node *node, int flag
         if (r < 0)
             return r;
     }
-    return ovl_open_exact(ctx, node->real, flags & ~(O_CREAT | O_EXCL), 0);
+    return ovl_open_exact(node->real, flags & ~(O_CREAT | O_EXCL), 0);
 }
 
 static int open_existing(struct ovl_ctx *ctx, struct ovl_node *node, int flags)

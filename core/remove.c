@@ -98,15 +98,10 @@ int ovl_unlink(struct ovl_ctx *ctx, struct ovl_node *node)
 
 /* ---- directories ---------------------------------------------------------------------------------- */
 
-static int list_and_count(struct ovl_ctx *ctx, const struct ovl_node *node)
+static int count_names(struct ovl_ctx *ctx, const struct ovl_node *node)
 {
-    struct ovl_listing listing;
-    int r = ovl_list(ctx, node, &listing);
-    if (r < 0)
-        return r;
-    r = listing.count > 2 ? -ENOTEMPTY : 0;
-    ovl_listing_free(&listing);
-    return r;
+    int r = ovl_count(ctx, node);
+    return r > 0 ? -ENOTEMPTY : r;
 }
 
 /* An opaque mark too may have been out of reach. */
@@ -116,12 +111,12 @@ static int look_and_count(struct ovl_ctx *ctx, void *arg)
     int r = ovl_refresh(ctx, node);
     if (r == 0 && !(node->exists && S_ISDIR(node->st.st_mode)))
         r = -ESTALE;
-    return r < 0 ? r : list_and_count(ctx, node);
+    return r < 0 ? r : count_names(ctx, node);
 }
 
 int ovl_check_empty(struct ovl_ctx *ctx, struct ovl_node *node)
 {
-    int r = list_and_count(ctx, node);
+    int r = count_names(ctx, node);
     if (r != -EACCES || node->top != 0 || !node->ovl->has_upper)
         return r;
     size_t mark = ctx->used;

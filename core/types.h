@@ -361,6 +361,10 @@ int ovl_copy_up_tree_aside(struct ovl_ctx *ctx, const struct ovl_node *dir, char
  * there is something that was not copied.  What is left at `aside` is the caller's to discard. */
 int ovl_copy_up_tree_place(struct ovl_ctx *ctx, struct ovl_node *dir, const char *aside);
 
+/* ---- merge.c ----------------------------------------------------------------------------------- */
+/* How many names a merged directory shows, but "." and "..".  No memory is mapped for a small one. */
+int ovl_count(struct ovl_ctx *ctx, const struct ovl_node *dir);
+
 /* ---- remove.c ---------------------------------------------------------------------------------- */
 /* Whether a merged directory shows nothing: 0, -ENOTEMPTY, or an error. An upper directory is looked into whatever
  * its mode, as the kernel does. */
@@ -370,7 +374,7 @@ int ovl_check_empty(struct ovl_ctx *ctx, struct ovl_node *node);
 /* Make a regular file for open(2) with O_CREAT: a descriptor, -EEXIST, or -ESTALE (look again). */
 int ovl_create_file(struct ovl_ctx *ctx, struct ovl_node *node, int flags, mode_t mode);
 /* Open a layer path without following a symbolic link anywhere in it. */
-int ovl_open_exact(struct ovl_ctx *ctx, const char *real, int flags, mode_t mode);
+int ovl_open_exact(const char *real, int flags, mode_t mode);
 /* The merged path of the node's parent directory, in ctx's memory; NULL when that is used up. */
 const char *ovl_parent_path(struct ovl_ctx *ctx, const struct ovl_node *node);
 /* What the kernel refuses for a last component that is no name: `dot`, `dotdot` for those, `root` for a mount. */

@@ -34,6 +34,8 @@ struct shim_way {
     const struct ovl_ops *ops;
 };
 int shim_open_at(const struct shim_way *way, const char *function, int dirfd, const char *path, int flags, mode_t mode);
+/* For a directory stream, whose functions are no cancellation points. */
+int shim_open_directory(int dirfd, const char *path);
 int wrap_open(const char *path, int flags, ...);
 int wrap_openat(int dirfd, const char *path, int flags, ...);
 int wrap_creat(const char *path, mode_t mode);
@@ -100,6 +102,8 @@ ssize_t shim_getdents(int fd, void *buf, size_t size);
 
 /* ---- wrap_fd.c ---- */
 int wrap_close(int fd);
+/* For functions that are no cancellation points. */
+int shim_close(int fd);
 int wrap_close_range(unsigned first, unsigned last, int flags);
 int wrap_dup(int fd);
 int wrap_dup2(int fd, int to);

@@ -135,13 +135,13 @@ DIR *wrap_opendir(const char *path)
         errno = path ? ENOENT : EFAULT;
         return NULL;
     }
-    int fd = wrap_open(path, O_RDONLY | O_NONBLOCK | O_DIRECTORY | O_CLOEXEC);
+    int fd = shim_open_directory(AT_FDCWD, path);
     if (fd < 0)
         return NULL;
     DIR *dir = wrap_fdopendir(fd);
     if (!dir) {
         int why = errno;
-        wrap_close(fd);
+        shim_close(fd);
         errno = why;
     }
     return dir;
@@ -160,7 +160,7 @@ int wrap_closedir(DIR *dir)
     ovl_listing_free(&d->listing);
     d->magic = 0;
     free(d);
-    return wrap_close(fd);
+    return shim_close(fd);
 }
 
 int wrap_dirfd(DIR *dir)

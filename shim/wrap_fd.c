@@ -14,6 +14,7 @@
 #include <linux/fscrypt.h>
 #include <linux/fsverity.h>
 #include <linux/msdos_fs.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -27,6 +28,15 @@ int wrap_close(int fd)
 {
     forget(fd);
     return REAL(close)(fd);
+}
+
+int shim_close(int fd)
+{
+    int cancel;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    int r = wrap_close(fd);
+    pthread_setcancelstate(cancel, NULL);
+    return r;
 }
 
 static void forget_range(unsigned first, unsigned last)

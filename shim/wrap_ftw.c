@@ -329,7 +329,7 @@ static int walk_tree(const char *path, struct walk *w)
     int error = errno;
     if (w->start >= 0) {
         wrap_fchdir(w->start);
-        wrap_close(w->start);
+        shim_close(w->start);
     }
     tdestroy(w->seen, free);
     free(w->path);

@@ -68,7 +68,7 @@ int wrap_lckpwdf(void)
         return -1;
     if (wait_for_lock(fd) == -1) {
         int why = errno;
-        wrap_close(fd);
+        shim_close(fd);
         errno = why;
         return -1;
     }
@@ -79,7 +79,7 @@ int wrap_lckpwdf(void)
 int wrap_ulckpwdf(void)
 {
     int fd = __atomic_exchange_n(&password_lock, -1, __ATOMIC_RELAXED);
-    return fd == -1 ? REAL(ulckpwdf)() : wrap_close(fd);
+    return fd == -1 ? REAL(ulckpwdf)() : shim_close(fd);
 }
 
 /* ---- the host's number --------------------------------------------------------------------------------------- */
@@ -95,7 +95,7 @@ int wrap_sethostid(long id)
     if (fd == -1)
         return -1;
     ssize_t n = write(fd, &number, sizeof number);
-    wrap_close(fd);
+    shim_close(fd);
     return n == (ssize_t)sizeof number ? 0 : -1;
 }
 
@@ -115,7 +115,7 @@ static int make_profile(const char *name, char *real)
     int fd = wrap_open(name, O_CREAT | O_TRUNC | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (fd == -1)
         return -errno;
-    wrap_close(fd);
+    shim_close(fd);
     if (!shim_begin(&call, "gmon"))
         return SHIM_OUTSIDE;
     int r = shim_find(&call, &dirfd, &path, 0, &node);

@@ -9,6 +9,7 @@
 #include "real.h"
 #include "wrap.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,10 +106,21 @@ int shim_open_at(const struct shim_way *way, const char *function, int dirfd, co
     return (int)shim_leave(&call, r);
 }
 
+/* A cancellation point, whatever happens next; from here on it is one again only where a FIFO is waited for. */
 static int open_at(const char *function, int dirfd, const char *path, int flags, mode_t mode)
 {
+    pthread_testcancel();
     const struct shim_way way = {REAL(openat), &shim_next};
     return shim_open_at(&way, function, dirfd, path, flags, mode);
+}
+
+int shim_open_directory(int dirfd, const char *path)
+{
+    int cancel;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    int fd = open_at("open", dirfd, path, O_RDONLY | O_NONBLOCK | O_DIRECTORY | O_CLOEXEC, 0);
+    pthread_setcancelstate(cancel, NULL);
+    return fd;
 }
 
 static mode_t mode_of(int flags, va_list args)

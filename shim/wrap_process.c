@@ -238,11 +238,11 @@ static int open_stream(struct stream *stream, const char *line, struct popen_mod
         }
         unlock(&signals);
     }
-    wrap_close(theirs);
+    shim_close(theirs);
     if (error && stream->file)
         fclose(stream->file);
     else if (error)
-        wrap_close(stream->fd);
+        shim_close(stream->fd);
     else if (!mode.close_on_exec)
         wrap_fcntl(stream->fd, F_SETFD, 0);
     return error;
@@ -311,14 +311,14 @@ static int close_standard(void)
     if (fd < 0)
         return -1;
     if (wrap_fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3)) {
-        wrap_close(fd);
+        shim_close(fd);
         errno = ENODEV;
         return -1;
     }
     for (int to = STDIN_FILENO; to <= STDERR_FILENO; to++)
         wrap_dup2(fd, to);
     if (fd > STDERR_FILENO)
-        wrap_close(fd);
+        shim_close(fd);
     return 0;
 }
 

@@ -13,6 +13,7 @@
 #include "sys.h"
 #include "wrap.h"
 
+#include <pthread.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -159,6 +160,7 @@ int wrap_connect(int fd, const struct sockaddr *address, socklen_t length)
 {
     struct shim_call call;
     struct target to;
+    pthread_testcancel();
     if (!address || length <= PATH_AT || address->sa_family != AF_UNIX || !shim_enter(&call))
         return REAL(connect)(fd, address, length);
     long r = find_target(&call, address, length, &to);
@@ -175,6 +177,7 @@ ssize_t wrap_sendto(int fd, const void *buf, size_t n, int flags, const struct s
 {
     struct shim_call call;
     struct target to;
+    pthread_testcancel();
     if (!address || length <= PATH_AT || address->sa_family != AF_UNIX || !shim_enter(&call))
         return REAL(sendto)(fd, buf, n, flags, address, length);
     long r = find_target(&call, address, length, &to);
@@ -198,6 +201,7 @@ ssize_t wrap_sendmsg(int fd, const struct msghdr *message, int flags)
 {
     struct shim_call call;
     struct target to;
+    pthread_testcancel();
     if (!message || !has_file_name(message) || !shim_enter(&call))
         return REAL(sendmsg)(fd, message, flags);
     long r = find_target(&call, message->msg_name, message->msg_namelen, &to);

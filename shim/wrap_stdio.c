@@ -64,7 +64,7 @@ static FILE *move_under(FILE *stream, int fd, const struct mode *mode)
 {
     int moved = wrap_dup3(fd, fileno(stream), mode->flags & O_CLOEXEC);
     int error = errno;
-    wrap_close(fd);
+    shim_close(fd);
     errno = error;
     return moved == -1 ? NULL : stream;
 }
@@ -116,7 +116,7 @@ static FILE *open_to_write(const char *path, const char *text, const struct mode
         return carrier;
     FILE *stream = fdopen(fd, text);
     if (!stream)
-        wrap_close(fd);
+        shim_close(fd);
     return stream;
 }
 

@@ -212,7 +212,7 @@ FILE *wrap_tmpfile(void)
     if (stream)
         errno = before;
     else
-        wrap_close(fd);
+        shim_close(fd);
     return stream;
 }
 

@@ -94,13 +94,13 @@ int wrap_scandirat(int dirfd, const char *path, struct dirent ***list, filter_en
     if (!shim_is_active())
         return REAL(scandirat)(dirfd, path, list, filter, compare);
     int before = errno;
-    int fd = wrap_openat(dirfd, path, O_RDONLY | O_NDELAY | O_DIRECTORY | O_CLOEXEC);
+    int fd = shim_open_directory(dirfd, path);
     if (fd == -1)
         return -1;
     DIR *dir = wrap_fdopendir(fd);
     if (!dir) {
         int error = errno;
-        wrap_close(fd);
+        shim_close(fd);
         errno = error;
         return -1;
     }

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 const char *root, *base;
+bool show_lowest;
 
 static const char *error_name(void)
 {
@@ -29,6 +30,11 @@ static const char *error_name(void)
 void result(const char *what, long r)
 {
     printf(" %s %s", what, r < 0 ? error_name() : "ok");
+    if (show_lowest) {
+        int lowest = dup(STDIN_FILENO);
+        printf(" %d", lowest);
+        close(lowest);
+    }
     errno = 0;
 }
 
@@ -78,7 +84,13 @@ static const struct {
                  {"signal-stack", do_signal_stack},
                  {"thread", do_small_thread},
                  {"few-files", do_few_files},
-                 {"few-files-moving", do_few_files_moving}};
+                 {"few-files-moving", do_few_files_moving},
+                 {"lowest", do_lowest},
+                 {"any-number", do_any_number},
+                 {"no-memory", do_no_memory},
+                 {"cancelled", do_cancelled},
+                 {"name-spaces", do_name_spaces},
+                 {"sandbox", do_sandbox}};
 
 int main(int argc, char **argv)
 {

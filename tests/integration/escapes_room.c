@@ -35,7 +35,7 @@ int __openat_2(int dirfd, const char *path, int flags);
 
 /* Every call that a handler may make (SAFE in shim/calls.def), on lower objects, upper ones, through links and to
  * outside. */
-static void calls_by_name(void)
+void calls_by_name(void)
 {
     struct stat st;
     struct statx stx;
@@ -92,7 +92,7 @@ static int count_object(struct dl_phdr_info *unused, size_t size, void *count)
     return 0;
 }
 
-static void calls_by_descriptor(void)
+void calls_by_descriptor(void)
 {
     struct stat st;
     const struct timespec times[2] = {{1, 0}, {2, 0}};
@@ -179,7 +179,7 @@ static void calls_that_start(void)
     printf(" clone %d", WEXITSTATUS(status));
 }
 
-static void calls_on_sockets(void)
+void calls_on_sockets(void)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX, .sun_path = "e/socket"}, from;
     struct sockaddr *to = (struct sockaddr *)&name, *peer = (struct sockaddr *)&from;
@@ -215,7 +215,7 @@ static void calls_on_sockets(void)
     result("accept4", accept4(server, peer, &n, SOCK_CLOEXEC));
 }
 
-static void many_calls(void)
+void many_calls(void)
 {
     calls_by_name();
     calls_by_descriptor();

@@ -2,6 +2,7 @@
 """An object reached by another way than its path (C-2.8, C-3.1, C-4.5, C-4.6): what comes out must be what the bare
 directory and Linux overlayfs give, and no lower layer may change, below a mount of its own and in place."""
 
+import errno
 import os
 import pathlib
 import re
@@ -98,6 +99,47 @@ def test_every_safe_call_is_made():
     safe = re.findall(r"CALL\((\w+),[^;]*?\bSAFE\)", re.sub(r"(CALL|TWIN)\(", r";\1(", table))
     made = (HERE / "escapes_room.c").read_text()
     assert len(safe) > 70 and [name for name in safe if not re.search(rf"\b{name}\(", made)] == []
+
+
+@pytest.mark.untraced("strace's child begins with other descriptors")
+def test_the_lowest_descriptor(alike):
+    """C-4.6: no descriptor stays open: the lowest free number after each call is what it is without an overlay."""
+    alike("lowest")
+
+
+@pytest.mark.untraced("strace's child begins with other descriptors")
+def test_any_descriptor_can_be_taken_or_closed(alike):
+    """C-4.6: dup2 onto any number and close_range(3, ~0) are harmless."""
+    alike("any-number")
+
+
+def test_no_address_space(alike):
+    """C-4.6: with RLIMIT_AS at what the process has, every signal-safe call works."""
+    alike("no-memory")
+
+
+def test_cancellation_points(alike):
+    """C-4.6: the same calls act on a pending cancellation as without an overlay, and no others."""
+    alike("cancelled")
+
+
+def test_name_spaces(alike, root_only):
+    """C-4.6: unshare and setns drop what is remembered of directories."""
+    alike("name-spaces")
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.ENOSYS])
+def test_sandbox(world, escapes, error):
+    """C-4.6: a filter's EPERM for newer system calls counts as ENOSYS: everything works as without the filter."""
+    lines = []
+    for number in (0, error):
+        side = world.ovl([LOW], TOP)
+        result, = side.run([([escapes, "sandbox", "@", str(number)], "")])
+        assert result.status == 0, result
+        lines.append(result.lines)
+    if error == errno.EPERM:  # libc's own statx gives it to the program
+        lines[0] = [line.replace(" statx ok", " statx EPERM") for line in lines[0]]
+    assert lines[1] == lines[0]
 
 
 @pytest.mark.parametrize("limit", ["-f 1", "-S -f 1"])

@@ -44,7 +44,8 @@ grep -n '^ *# *include *"\(wrap_\|.*\.c"\)' core/*.[ch] shim/*.[ch] |
     complain 'no file includes another .c file' || status=1
 
 grep -nE '"[[:space:]]*(syscall|svc|sysenter|int +\$0x80)' core/*.[ch] shim/*.[ch] |
-    grep -vE '^core/sys_(linux|clone)\.c:' | complain 'only core/sys_linux.c and core/sys_clone.c enter the kernel' || status=1
+    grep -vE '^core/sys_(linux|clone)\.c:' |
+    complain 'only core/sys_linux.c and core/sys_clone.c enter the kernel' || status=1
 # vfork returns twice on one stack: it cannot be a call of ovl_sys_raw().
 for file in shim/*.S; do
     [ "$file" = shim/vfork_entry.S ] || grep -HnE '^[[:space:]]*(syscall|svc)' "$file" 2>/dev/null || true
