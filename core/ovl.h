@@ -125,6 +125,9 @@ ssize_t ovl_linked_path(const struct ovl_space *space, const char *real, char *b
  * directory: nothing may change there. Text only. */
 bool ovl_is_protected(const struct ovl_space *space, const char *real);
 
+/* Whether a real path lies in the upper or the work directory of an overlay.  Text only. */
+bool ovl_is_written(const struct ovl *ovl, const char *real);
+
 /* Whether an overlay's mount, or a part of a space that passes through to the real file system,
  * lies below `path` or is `path`; a relative path below a directory for which this is false and
  * that is outside can't reach an overlay without a symbolic link or "..". */
@@ -335,6 +338,8 @@ int ovl_link_fd(struct ovl_ctx *ctx, int fd, struct ovl_node *to);
 int ovl_make_with(struct ovl_ctx *ctx, struct ovl_node *node, int (*with)(void *arg, const char *real), void *arg);
 int ovl_unlink(struct ovl_ctx *ctx, struct ovl_node *node);
 int ovl_rmdir(struct ovl_ctx *ctx, struct ovl_node *node);
+/* What is wrong with renameat2(2)'s flags, which the kernel looks at before all else: 0 or EINVAL. */
+int ovl_check_rename_flags(unsigned flags);
 /* renameat2(2) with its flags; EXDEV across overlays. A directory with lower content is copied up with all that is
  * below it. */
 int ovl_rename(struct ovl_ctx *ctx, struct ovl_node *from, struct ovl_node *to, unsigned flags);

@@ -66,11 +66,17 @@ static const struct ovl *home_of(struct ovl_ctx *ctx, const struct ovl_node *nod
     return region ? region->ovl : NULL;
 }
 
+int ovl_check_rename_flags(unsigned flags)
+{
+    return flags & ~(NOREPLACE | EXCHANGE | WHITEOUT) || (flags & EXCHANGE && flags != EXCHANGE) ? -EINVAL : 0;
+}
+
 /* 1 when there is nothing to do. */
 static int check_names(struct ovl_ctx *ctx, const struct ovl_node *from, const struct ovl_node *to, unsigned flags)
 {
-    if (flags & ~(NOREPLACE | EXCHANGE | WHITEOUT) || (flags & EXCHANGE && flags != EXCHANGE))
-        return -EINVAL;
+    int r = ovl_check_rename_flags(flags);
+    if (r < 0)
+        return r;
     if (home_of(ctx, from) != home_of(ctx, to))
         return -EXDEV;
     if (from->last == OVL_LAST_DOT || from->last == OVL_LAST_DOTDOT)
@@ -292,13 +298,14 @@ static int sweep_below(struct ovl_ctx *ctx, struct ovl_node *node, void *arg)
 static void sweep(struct ovl_ctx *ctx, const struct end *moved, const struct end *to)
 {
     static const struct ovl_visitor sweeping = {sweep_below, NULL, NULL};
-    if (!moved->aside)
+    if (!is_dir(moved->node))
         return;
     struct ovl_node *now = ovl_node_new(ctx);
     int r = now ? ovl_locate(ctx, now, to->node->path) : -ENOMEM;
     if (r == 0)
         r = ovl_markers_sweep(ctx, now->ovl, now->real, to->lower);
-    if (r == 0)
+    /* Without lower content nothing below had anything to hide. */
+    if (r == 0 && moved->aside)
         r = ovl_tree_walk(ctx, now, &sweeping);
     if (r < 0)
         ovl_log_line(OVL_LOG_WARN, to->node->path, ": whiteouts that hide nothing could not be removed", NULL);

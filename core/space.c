@@ -226,6 +226,12 @@ ssize_t ovl_merged_path(const struct ovl_space *space, const char *real, char *b
     return length < 0 ? length : ovl_append(buf, n, (size_t)length, rest);
 }
 
+bool ovl_is_written(const struct ovl *ovl, const char *real)
+{
+    return (ovl->has_upper && ovl_is_below(real, ovl->layer[0].path, ovl->layer[0].length)) ||
+           (ovl->work && ovl_is_below(real, ovl->work, ovl->work_length));
+}
+
 bool ovl_is_protected(const struct ovl_space *space, const char *real)
 {
     size_t lower = 0, exclude = 0;

@@ -183,15 +183,25 @@ static int refuse_link(struct shim_call *call, const struct place *to)
     return r < 0 ? r : to->path[strlen(to->path) - 1] == '/' ? -ENOENT : -EXDEV;
 }
 
-/* A file without a name (O_TMPFILE) can get one in the overlay if it lies on the upper's file system
- * and is no lower file. */
+/* Whether an open file that has names was opened in the overlay's upper by one that is gone: its others are there. */
+static bool was_of_upper(struct shim_call *call, int fd, const struct ovl *ovl)
+{
+    static const char gone[] = " (deleted)";
+    char *text = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
+    ssize_t n = text ? shim_fd_text(fd, text) : 0;
+    ssize_t rest = n - (ssize_t)(sizeof gone - 1);
+    return rest > 0 && memcmp(text + rest, gone, sizeof gone - 1) == 0 && ovl_is_written(ovl, text);
+}
+
+/* A file without a name (O_TMPFILE), or without the one by which it was opened, can get one in the overlay if it lies
+ * on the upper's file system and is no lower file. */
 static int link_nameless(struct shim_call *call, int fd, const struct place *to)
 {
     struct stat st;
     int r = ovl_check_target(to->node);
     if (r < 0)
         return r;
-    if (fd < 0 || ovl_sys_fstat(fd, &st) < 0 || st.st_nlink != 0)
+    if (fd < 0 || ovl_sys_fstat(fd, &st) < 0 || (st.st_nlink != 0 && !was_of_upper(call, fd, to->node->ovl)))
         return -EXDEV; /* it has a name, and that is elsewhere */
     return ovl_link_fd(&call->ctx, fd, to->node);
 }
@@ -272,7 +282,9 @@ int wrap_renameat2(int from_dirfd, const char *from_path, int to_dirfd, const ch
                      : REAL(renameat)(from_dirfd, from_path, to_dirfd, to_path);
     struct place from = {from_dirfd, from_path, NULL, 0, OVL_LAST_NAME};
     struct place to = {to_dirfd, to_path, NULL, 0, OVL_LAST_NAME};
-    int r = find_place(&call, &from, OVL_CHANGE | OVL_NAME);
+    int r = ovl_check_rename_flags(flags);
+    if (r == 0)
+        r = find_place(&call, &from, OVL_CHANGE | OVL_NAME);
     if (r == 0)
         r = find_place(&call, &to, OVL_CHANGE | OVL_NAME);
     if (r == 0)

@@ -441,13 +441,16 @@ int wrap_truncate(const char *path, off_t length)
 /* ---- changes by descriptor ---------------------------------------------------------------------------- */
 
 /* Where a change through fd must go: 1 the copy at node->real, 0 the descriptor itself, or an error.
- * A descriptor that is open for writing is never of a lower file. */
+ * A descriptor that is open for writing is never of a lower regular file; a FIFO or device is opened where it is. */
 static int find_fd_for_change(struct shim_call *call, int fd, struct ovl_node **node)
 {
+    struct stat st;
     int flags = REAL(fcntl)(fd, F_GETFL);
     *node = NULL;
-    if (flags < 0 || (flags & O_ACCMODE) != O_RDONLY || flags & O_PATH)
+    if (flags < 0 || flags & O_PATH)
         return 0; /* an O_PATH descriptor changes nothing: EBADF */
+    if ((flags & O_ACCMODE) != O_RDONLY && (ovl_sys_fstat(fd, &st) < 0 || S_ISREG(st.st_mode)))
+        return 0;
     int r = shim_find_fd(call, fd, node);
     if (r == 1)
         r = ovl_copy_up(&call->ctx, *node, OVL_COPY_ALL);

@@ -19,7 +19,7 @@ static unsigned walk_flags(int flags)
     unsigned walk = 0;
     if (!(flags & O_NOFOLLOW) && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL))
         walk |= OVL_FOLLOW;
-    if (!(flags & O_PATH) && ((flags & O_ACCMODE) != O_RDONLY || flags & (O_CREAT | O_TRUNC)))
+    if ((flags & O_ACCMODE) != O_RDONLY || flags & (O_CREAT | O_TRUNC))
         walk |= OVL_CHANGE;
     return walk;
 }
@@ -27,8 +27,6 @@ static unsigned walk_flags(int flags)
 /* What open refuses before it looks at the path (Linux 6.4 and later, open(2)). */
 static bool is_contradiction(int flags)
 {
-    if (flags & O_PATH)
-        return false;
     if ((flags & O_TMPFILE) == O_TMPFILE)
         return (flags & O_ACCMODE) == O_RDONLY || flags & O_CREAT;
     return (flags & O_CREAT) && (flags & O_DIRECTORY);
@@ -43,7 +41,7 @@ static bool ends_in_slash(const char *path)
 /* A file without a name (O_TMPFILE) is opened by its directory's. */
 static bool is_nameless(int flags)
 {
-    return (flags & O_TMPFILE) == O_TMPFILE && !(flags & O_PATH);
+    return (flags & O_TMPFILE) == O_TMPFILE;
 }
 
 static bool is_for_directory(int flags)
@@ -77,6 +75,12 @@ static int retry_special(struct shim_call *call, int *dirfd, const char **path, 
     return SHIM_OUTSIDE;
 }
 
+/* The flags that count: beside O_PATH only three (open(2)). */
+static int flags_that_count(int flags)
+{
+    return flags & O_PATH ? flags & (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : flags;
+}
+
 int shim_open_at(const struct shim_way *way, const char *function, int dirfd, const char *path, int flags, mode_t mode)
 {
     struct shim_call call;
@@ -84,6 +88,7 @@ int shim_open_at(const struct shim_way *way, const char *function, int dirfd, co
         return way->openat(dirfd, path, flags, mode);
     call.ctx.ops = way->ops;
     struct ovl_node *node;
+    flags = flags_that_count(flags);
     if (is_contradiction(flags))
         return (int)shim_leave(&call, -EINVAL);
     unsigned walk = walk_flags(flags);

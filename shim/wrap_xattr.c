@@ -55,6 +55,8 @@ static struct ovl_node *copy_of(struct shim_call *call, int fd)
     struct stat st;
     if (REAL(fstat)(fd, &st) < 0 || S_ISDIR(st.st_mode) || !ovl_may_be_copied(call->ctx.space, &st))
         return NULL;
+    if (wrap_fcntl(fd, F_GETFL) & O_PATH)
+        return NULL; /* which the kernel refuses */
     return shim_find_fd(call, fd, &node) == 1 && (node->top == 0 || node->linked) && !ovl_is_read_only(node->ovl)
                ? node
                : NULL;

@@ -125,7 +125,7 @@ def merge(layers):
 def mtime_ns(path, item):
     if item.mtime is not None:
         return int(item.mtime * NS)
-    return (BASE_TIME + zlib.crc32(path.encode()) % 100_000_000) * NS + 123_456_789
+    return (BASE_TIME + zlib.crc32(os.fsencode(path)) % 100_000_000) * NS + 123_456_789
 
 
 def build(root, layer, owner, form="oci", prefix="user.", places=(), forced=False):

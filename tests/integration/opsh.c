@@ -2,12 +2,13 @@
  *
  * opsh: reads operations, runs them, prints one answer each (see opsh.h).  Words are separated by
  * blanks; \s \t \n \\ \xHH escape, "" is the empty word and NULL the null pointer.  '#' begins a
- * comment line, which gives no answer.
+ * comment line, which gives no answer; a word that begins with '!' and what follows it is the reader's.
  */
 #include "opsh.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +68,14 @@ static const struct {
     C(S_IFDIR),
     C(XATTR_CREATE),
     C(XATTR_REPLACE),
+    C(FALLOC_FL_KEEP_SIZE),
+    C(FALLOC_FL_PUNCH_HOLE),
+    C(FALLOC_FL_ZERO_RANGE),
+    C(RESOLVE_BENEATH),
+    C(RESOLVE_IN_ROOT),
+    C(RESOLVE_NO_SYMLINKS),
+    C(RESOLVE_NO_MAGICLINKS),
+    C(RESOLVE_NO_XDEV),
 #undef C
 };
 
@@ -189,6 +198,45 @@ void say_string(const char *s)
     say_bytes(s, s ? (ssize_t)strlen(s) : -1);
 }
 
+/* FNV-1a: enough to tell two contents apart. */
+uint64_t hash_of(const void *bytes, size_t n, uint64_t start)
+{
+    const unsigned char *b = bytes;
+    for (size_t i = 0; i < n; i++)
+        start = (start ^ b[i]) * 0x100000001b3u;
+    return start;
+}
+
+void say_hash(const void *bytes, ssize_t n)
+{
+    if (n < 0)
+        say_errno();
+    else
+        printf("ok %zd #%016llx\n", n, (unsigned long long)hash_of(bytes, (size_t)n, HASH_START));
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+void say_names(const char *list, ssize_t n)
+{
+    const char *name[64];
+    size_t names = 0;
+    if (n < 0) {
+        say_errno();
+        return;
+    }
+    for (const char *p = list; p < list + n && names < 64; p += strlen(p) + 1)
+        name[names++] = p;
+    qsort(name, names, sizeof *name, by_name);
+    fputs("ok", stdout);
+    for (size_t i = 0; i < names; i++)
+        printf(" %s", name[i]);
+    putchar('\n');
+}
+
 char type_letter(mode_t mode)
 {
     switch (mode & S_IFMT) {
@@ -271,6 +319,8 @@ void run_words(char **argv)
     if (!op)
         op = find(dir_ops, argv[0]);
     if (!op)
+        op = find(hold_ops, argv[0]);
+    if (!op)
         op = find(process_ops, argv[0]);
     if (!op || argc - 1 < op->arguments) {
         fprintf(stderr, "opsh: %s: no such operation, or too few arguments\n", argv[0]);
@@ -287,7 +337,7 @@ static void run_line(char *line)
 {
     char *argv[24] = {0};
     int argc = 0;
-    for (char *word = strtok(line, " \n"); word && argc < 15; word = strtok(NULL, " \n"))
+    for (char *word = strtok(line, " \n"); word && *word != '!' && argc < 15; word = strtok(NULL, " \n"))
         argv[argc++] = word;
     if (argc && argv[0][0] != '#')
         run_words(argv);

@@ -10,10 +10,12 @@
 #define OPSH_H
 
 #include <dirent.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
 enum { SLOTS = 32 };
+static const uint64_t HASH_START = 0xcbf29ce484222325u;
 
 /* A word list: argv[0] is the operation's name; absent arguments are NULL up to argv[7]. */
 struct op {
@@ -22,7 +24,7 @@ struct op {
     void (*run)(char **argv);
 };
 
-extern const struct op file_ops[], path_ops[], dir_ops[], process_ops[];
+extern const struct op file_ops[], path_ops[], dir_ops[], hold_ops[], process_ops[];
 
 /* Descriptors by slot, -1 where there is none. */
 extern int slot[SLOTS];
@@ -37,8 +39,13 @@ void say_number(long r);
 /* Print "ok" and n escaped bytes, or errno's name if n < 0. */
 void say_bytes(const char *bytes, ssize_t n);
 void say_string(const char *s);
+/* Print "ok", the number of bytes and their hash, or errno's name if n < 0. */
+void say_hash(const void *bytes, ssize_t n);
+/* Print "ok" and the names of a list of xattrs, in order (the kernel promises none), or errno's name. */
+void say_names(const char *list, ssize_t n);
 /* Print errno's name. */
 void say_errno(void);
+uint64_t hash_of(const void *bytes, size_t n, uint64_t start);
 void put_escaped(const char *bytes, size_t n);
 /* Type, mode, link count, size, owner, mtime: what two equal objects have in common. */
 void put_stat(const struct stat *st);

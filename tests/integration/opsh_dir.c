@@ -179,8 +179,11 @@ static void do_getdents(char **a)
             name[j - 1] = t;
         }
     fputs("ok", stdout);
-    for (int i = 0; i < n; i++)
-        printf(" %s", name[i]);
+    for (int i = 0; i < n; i++) {
+        putchar(' ');
+        put_escaped(name[i], strlen(name[i]));
+        free(name[i]);
+    }
     putchar('\n');
 }
 
@@ -260,19 +263,17 @@ static void put_xattrs(const char *path)
     }
 }
 
-/* FNV-1a: enough to tell two contents apart. */
 static void put_content(const char *path)
 {
     static unsigned char buf[1 << 16];
-    uint64_t hash = 0xcbf29ce484222325u;
+    uint64_t hash = HASH_START;
     int fd = open(path, O_RDONLY | O_NOFOLLOW);
     if (fd < 0) {
         printf(" unreadable:%s", strerrorname_np(errno));
         return;
     }
     for (ssize_t n; (n = read(fd, buf, sizeof buf)) > 0;)
-        for (ssize_t i = 0; i < n; i++)
-            hash = (hash ^ buf[i]) * 0x100000001b3u;
+        hash = hash_of(buf, (size_t)n, hash);
     close(fd);
     printf(" #%016llx", (unsigned long long)hash);
 }

@@ -6,12 +6,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -32,6 +34,13 @@ static void do_openat(char **a)
 {
     keep(a[1], openat(fd_of(a[2]), a[3], number(a[4]), mode_of(a[5])));
 }
+/* openat2 SLOT DIR PATH FLAGS MODE RESOLVE */
+static void do_openat2(char **a)
+{
+    struct open_how how = {
+        .flags = (unsigned)number(a[4]), .mode = (unsigned)number(a[5]), .resolve = (unsigned)number(a[6])};
+    keep(a[1], (int)syscall(SYS_openat2, fd_of(a[2]), a[3], &how, sizeof how));
+}
 static void do_creat(char **a)
 {
     keep(a[1], creat(a[2], mode_of(a[3])));
@@ -39,6 +48,7 @@ static void do_creat(char **a)
 static void do_close(char **a)
 {
     say(close(fd_of(a[1])));
+    slot[number(a[1]) % SLOTS] = -1;
 }
 static void do_dup(char **a)
 {
@@ -127,13 +137,18 @@ static void do_fremovexattr(char **a)
 {
     say(fremovexattr(fd_of(a[1]), a[2]));
 }
+static void do_flistxattr(char **a)
+{
+    static char buf[BUFFER];
+    say_names(buf, flistxattr(fd_of(a[1]), buf, sizeof buf));
+}
 static void do_flock(char **a)
 {
     say(flock(fd_of(a[1]), strcmp(a[2], "ex") == 0 ? LOCK_EX | LOCK_NB : LOCK_SH | LOCK_NB));
 }
 static void do_fallocate(char **a)
 {
-    say(fallocate(fd_of(a[1]), 0, number(a[2]), number(a[3])));
+    say(fallocate(fd_of(a[1]), a[4] ? number(a[4]) : 0, number(a[2]), number(a[3])));
 }
 
 static void do_copy_file_range(char **a)
@@ -145,10 +160,16 @@ static void do_sendfile(char **a)
     say_number(sendfile(fd_of(a[2]), fd_of(a[1]), NULL, (size_t)number(a[3])));
 }
 
-/* mmapput SLOT TEXT: write through a shared mapping. */
+/* mmapput SLOT TEXT: write through a shared mapping of a file that has room for it. */
 static void do_mmapput(char **a)
 {
+    struct stat st;
     size_t n = strlen(a[2]);
+    errno = ENODATA;
+    if (fstat(fd_of(a[1]), &st) != 0 || (S_ISREG(st.st_mode) && st.st_size < (off_t)n)) {
+        say_errno();
+        return;
+    }
     char *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED, fd_of(a[1]), 0);
     if (p == MAP_FAILED) {
         say_errno();
@@ -156,6 +177,42 @@ static void do_mmapput(char **a)
     }
     memcpy(p, a[2], n);
     say(munmap(p, n));
+}
+
+/* mmapsum SLOT N: the first bytes of a file, at most so many and at most its size, through a mapping. */
+static void do_mmapsum(char **a)
+{
+    struct stat st;
+    size_t n = (size_t)number(a[2]);
+    if (fstat(fd_of(a[1]), &st) != 0) {
+        say_errno();
+        return;
+    }
+    void *p = mmap(NULL, n, PROT_READ, MAP_SHARED, fd_of(a[1]), 0);
+    if (p == MAP_FAILED) {
+        say_errno();
+        return;
+    }
+    say_hash(p, (ssize_t)(st.st_size < (off_t)n ? (size_t)st.st_size : n));
+    munmap(p, n);
+}
+
+/* sum PATH, fsum SLOT OFFSET: a whole file (the rest of one) as its length and hash. */
+static void do_sum(char **a)
+{
+    static char buf[16 * BUFFER];
+    int fd = open(a[1], O_RDONLY | O_NONBLOCK);
+    ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof buf);
+    int saved = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = saved;
+    say_hash(buf, n);
+}
+static void do_fsum(char **a)
+{
+    static char buf[16 * BUFFER];
+    say_hash(buf, pread(fd_of(a[1]), buf, sizeof buf, number(a[2])));
 }
 
 /* The whole file, by read(2) until its end. */
@@ -176,7 +233,7 @@ static void do_cat(char **a)
 
 static void write_whole(const char *path, int flags, const char *text)
 {
-    int fd = open(path, flags, 0666);
+    int fd = open(path, flags | O_NONBLOCK, 0666);
     ssize_t r = fd < 0 ? -1 : write(fd, text, strlen(text));
     int saved = errno;
     if (fd >= 0)
@@ -312,6 +369,7 @@ static void do_forked_put(char **a)
 const struct op file_ops[] = {
     {"open", 3, do_open},
     {"openat", 4, do_openat},
+    {"openat2", 6, do_openat2},
     {"creat", 2, do_creat},
     {"close", 1, do_close},
     {"dup", 2, do_dup},
@@ -332,11 +390,15 @@ const struct op file_ops[] = {
     {"fsetxattr", 3, do_fsetxattr},
     {"fgetxattr", 2, do_fgetxattr},
     {"fremovexattr", 2, do_fremovexattr},
+    {"flistxattr", 1, do_flistxattr},
     {"flock", 2, do_flock},
     {"fallocate", 3, do_fallocate},
     {"copy_file_range", 3, do_copy_file_range},
     {"sendfile", 3, do_sendfile},
     {"mmapput", 2, do_mmapput},
+    {"mmapsum", 2, do_mmapsum},
+    {"sum", 1, do_sum},
+    {"fsum", 2, do_fsum},
     {"cat", 1, do_cat},
     {"put", 2, do_put},
     {"append", 2, do_append},

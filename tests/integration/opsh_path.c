@@ -42,6 +42,13 @@ static void do_fstatat(char **a)
     say_stat(fstatat(fd_of(a[1]), a[2], &st, a[3] ? number(a[3]) : 0), &st);
 }
 
+/* What a file takes of the disk. */
+static void do_blocks(char **a)
+{
+    struct stat st;
+    say_number(stat(a[1], &st) == 0 ? (S_ISDIR(st.st_mode) ? 0 : (long)st.st_blocks) : -1);
+}
+
 static void put_time(struct timespec t)
 {
     if (t.tv_sec > 1700000000)
@@ -141,6 +148,10 @@ static void do_linkat(char **a)
 {
     say(linkat(fd_of(a[1]), a[2], fd_of(a[3]), a[4], a[5] ? number(a[5]) : 0));
 }
+static void do_renameat2(char **a)
+{
+    say(renameat2(fd_of(a[1]), a[2], fd_of(a[3]), a[4], (unsigned)number(a[5])));
+}
 /* linkfd SLOT PATH: give a name to an unnamed file, as O_TMPFILE's manual says. */
 static void do_linkfd(char **a)
 {
@@ -236,27 +247,24 @@ static void do_removexattr(char **a)
 {
     say(removexattr(a[1], a[2]));
 }
-static int by_name(const void *a, const void *b)
+static void do_lgetxattr(char **a)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    char buf[1024];
+    say_bytes(buf, lgetxattr(a[1], a[2], buf, sizeof buf));
 }
-/* Names in order: the kernel promises none. */
+static void do_lremovexattr(char **a)
+{
+    say(lremovexattr(a[1], a[2]));
+}
 static void do_listxattr(char **a)
 {
-    char buf[4096], *name[64];
-    ssize_t n = listxattr(a[1], buf, sizeof buf);
-    size_t names = 0;
-    if (n < 0) {
-        say_errno();
-        return;
-    }
-    for (char *p = buf; p < buf + n && names < 64; p += strlen(p) + 1)
-        name[names++] = p;
-    qsort(name, names, sizeof *name, by_name);
-    fputs("ok", stdout);
-    for (size_t i = 0; i < names; i++)
-        printf(" %s", name[i]);
-    putchar('\n');
+    char buf[4096];
+    say_names(buf, listxattr(a[1], buf, sizeof buf));
+}
+static void do_llistxattr(char **a)
+{
+    char buf[4096];
+    say_names(buf, llistxattr(a[1], buf, sizeof buf));
 }
 
 static void do_chdir(char **a)
@@ -287,6 +295,15 @@ static void do_mknod(char **a)
 {
     dev_t dev = a[3] ? makedev((unsigned)number(a[3]), (unsigned)number(a[4])) : 0;
     say(mknod(a[1], (mode_t)number(a[2]), dev));
+}
+static void do_mkfifoat(char **a)
+{
+    say(mkfifoat(fd_of(a[1]), a[2], (mode_t)number(a[3])));
+}
+static void do_mknodat(char **a)
+{
+    dev_t dev = a[4] ? makedev((unsigned)number(a[4]), (unsigned)number(a[5])) : 0;
+    say(mknodat(fd_of(a[1]), a[2], (mode_t)number(a[3]), dev));
 }
 static void do_umask(char **a)
 {
@@ -330,6 +347,7 @@ const struct op path_ops[] = {
     {"lstat", 1, do_lstat},
     {"fstatat", 2, do_fstatat},
     {"statx", 2, do_statx},
+    {"blocks", 1, do_blocks},
     {"ident", 1, do_ident},
     {"lident", 1, do_lident},
     {"xident", 1, do_xident},
@@ -347,6 +365,7 @@ const struct op path_ops[] = {
     {"link", 2, do_link},
     {"linkat", 4, do_linkat},
     {"linkfd", 2, do_linkfd},
+    {"renameat2", 5, do_renameat2},
     {"symlink", 2, do_symlink},
     {"symlinkat", 3, do_symlinkat},
     {"readlink", 1, do_readlink},
@@ -367,12 +386,17 @@ const struct op path_ops[] = {
     {"getxattr", 2, do_getxattr},
     {"removexattr", 2, do_removexattr},
     {"listxattr", 1, do_listxattr},
+    {"llistxattr", 1, do_llistxattr},
+    {"lgetxattr", 2, do_lgetxattr},
+    {"lremovexattr", 2, do_lremovexattr},
     {"chdir", 1, do_chdir},
     {"fchdir", 1, do_fchdir},
     {"getcwd", 0, do_getcwd},
     {"realpath", 1, do_realpath},
     {"mkfifo", 2, do_mkfifo},
     {"mknod", 2, do_mknod},
+    {"mkfifoat", 3, do_mkfifoat},
+    {"mknodat", 3, do_mknodat},
     {"umask", 1, do_umask},
     {"statfs", 1, do_statfs},
     {"statvfs", 1, do_statvfs},

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""What the differential test (tests/differential) has found, each as the smallest script that shows it."""
+
+import os
+
+from layers import Fifo, File
+
+
+def test_a_fifo_that_is_open_for_writing(compare):
+    """C-3.1, C-3.2: it was opened in its layer, so a change by the descriptor is one of its copy."""
+    compare([{"p": Fifo(), "q": Fifo(), "r": Fifo(), "s": Fifo()}], """
+        open 1 @/p O_RDWR|O_NONBLOCK
+        fchmod 1 0600
+        stat @/p
+        open 2 @/q O_RDWR|O_NONBLOCK
+        fchown 2 -1 -1
+        open 3 @/r O_RDWR|O_NONBLOCK
+        futimens 3 5 6
+        stat @/r
+        open 4 @/s O_RDWR|O_NONBLOCK
+        fchmodat2 4 "" 0640 AT_EMPTY_PATH
+        stat @/s
+    """)
+
+
+def test_attributes_by_what_only_names(compare):
+    """C-3.13: EBADF by an O_PATH descriptor, also of a file that was copied up since."""
+    compare([{"f": File(content="x", xattrs={"user.k": "v"})}], """
+        open 1 @/f O_PATH
+        append @/f more
+        flistxattr 1
+        fgetxattr 1 user.k
+    """)
+
+
+def test_flags_come_first(compare):
+    """C-3.13: EINVAL for contradicting flags of renameat2, whatever else is wrong."""
+    compare([{"f": "1"}], """
+        renameat2 bad f bad g RENAME_NOREPLACE|RENAME_EXCHANGE
+        renameat2 cwd @/no/f cwd @/g RENAME_WHITEOUT|RENAME_EXCHANGE
+        renameat2 cwd @/no/f cwd @/g 8
+    """)
+
+
+def test_flags_beside_o_path(compare):
+    """C-3.13: all but three are ignored."""
+    compare([{"f": "1", "d/": None}], """
+        open 1 @/new O_PATH|O_CREAT 0644
+        open 1 @/f O_PATH|O_CREAT|O_TRUNC|O_RDWR 0644
+        fstat 1
+        read 1
+        open 2 @/d O_PATH|O_CREAT|O_DIRECTORY 0644
+        stat @/new
+    """)
+
+
+def test_another_name_for_what_lost_one(compare):
+    """C-4.7: a file whose descriptor's own name is gone, and which has another."""
+    compare([{"d/": None}], """
+        put @/a text
+        link @/a @/b
+        open 1 @/a O_RDONLY
+        unlink @/a
+        linkfd 1 @/c
+        stat @/c
+        open 2 @/d O_TMPFILE|O_RDWR 0600
+        linkfd 2 @/d/one
+        linkfd 2 @/d/two
+        stat @/d/one
+    """)
+
+
+def test_no_mark_where_nothing_is_hidden(world):
+    """C-3.7: a directory made over a whiteout is opaque, and loses its mark where no lower layer has its new name."""
+    side = world.ovl([{"f": "1", "d/": None}], upper={})
+    assert side.opsh("unlink @/f\nmkdir @/f\nrename @/f @/d/f\nreaddir @/d")[0][-1] == "ok .:d ..:d f:d"
+    assert not os.listdir(f"{side.upper}/d/f")
