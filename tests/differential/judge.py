@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""What is wrong with the answers of a case's sides."""
+
+import compare
+import differences
+
+
+class Verdict:
+    def __init__(self):
+        self.problems, self.operations, self.succeeded = [], 0, 0
+        self.ended = False  # by a difference of ours, after which the trees can't be compared
+
+    @property
+    def signature(self):
+        """What two verdicts share that are about the same thing: the operation and the answers, without paths."""
+        if not self.problems:
+            return None
+        what, _, facts = self.problems[0].partition(": ")
+        operation, _, answers = facts.partition(": ")
+        return what.split()[0], operation.split(" ")[0], answers if what.startswith("operation") else ""
+
+
+def judge(case, outcomes):
+    verdict = Verdict()
+    for name, outcome in outcomes.items():
+        verdict.problems += [f"{name}: {problem}" for problem in outcome.problems]
+    if verdict.problems:
+        return verdict
+    dropped = set()  # sides that went another, explained way
+    for i, script in enumerate(case.scripts):
+        answers = {name: outcome.answers[i] for name, outcome in outcomes.items()}
+        judge_script(script, answers, dropped, verdict, case.shared)
+    if verdict.ended:
+        return verdict
+    if len(case.scripts) == 1:
+        trees = {name: outcome.answers[0][-1] for name, outcome in outcomes.items() if name not in dropped}
+        judge_trees("tree", trees, verdict)
+    trees = {name: outcome.answers[-1][-1] for name, outcome in outcomes.items() if name not in dropped}
+    judge_trees("new process", trees, verdict)
+    if "ovl" in outcomes and hasattr(outcomes["ovl"], "view"):
+        seen = {"kernel": outcomes["ovl"].view, "ovl": outcomes["ovl"].answers[-1][-1]}
+        judge_trees("kernel's view of the upper", seen, verdict)
+    return verdict
+
+
+def judge_script(script, answers, dropped, verdict, shared):
+    verdict.operations += len(script)
+    for name, lines in answers.items():
+        if len(lines) < len(script):
+            verdict.problems.append(f"{name}: {len(lines)} answers to {len(script)} operations")
+            return
+    some = next(iter(answers.values()))
+    verdict.succeeded += sum(line.startswith("ok") for line in some[:len(script)])
+    if shared or all(lines[:len(script)] == some[:len(script)] for lines in answers.values()):
+        return
+    for n, line in enumerate(script):
+        got = {name: lines[n] for name, lines in answers.items() if name not in dropped}
+        if len(set(got.values())) == 1:
+            continue
+        words, note = split(line)
+        if note.startswith("not-") or differences.covers(note):
+            continue
+        problem = judge_one(words, got)
+        if problem and differences.ours(words, set(got.values()) - {got.get("ovl")}, got.get("ovl")):
+            verdict.ended = True
+            return
+        if problem:
+            verdict.problems.append(f"operation {n}: {problem}")
+            return
+        difference = differences.find(words, got.get("bare"), got.get("kernel"))
+        if difference and difference.parts:
+            dropped.add("kernel" if difference.right == "bare" else "bare")
+
+
+def judge_one(words, got):
+    """compare.judge; where the kernel is not asked any more, libovl may differ from the bare file system as it did."""
+    if "kernel" not in got and "bare" in got and "ovl" in got:
+        difference = differences.find(words, got["bare"], got["ovl"])
+        if difference and difference.name == "hidden-names":
+            return None
+    return compare.judge((words, 1), got)
+
+
+def split(line):
+    words, _, note = line.partition(" !")
+    return tuple(words.split()), note
+
+
+def judge_trees(what, trees, verdict):
+    if len(set(trees.values())) <= 1:
+        return
+    entries = {name: dict(compare.tree_entries(tree)) for name, tree in trees.items()}
+    for key in dict.fromkeys(key for facts in entries.values() for key in facts):
+        got = {name: facts.get(key, "(absent)") for name, facts in entries.items()}
+        problem = judge_one(("tree",) + key, got)
+        if problem:
+            verdict.problems.append(f"{what}: {problem}")
+            return

@@ -1,0 +1,203 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Random operations on the bare file system, on Linux overlayfs and under libovl: the answers must be the same.
+
+    run.py --operations 1000000 --seed 1 --jobs 2 [--as-user] [--processes 4 [--shared]]
+    run.py --replay FILE
+
+A case that fails is made small, printed, and kept as a file that --replay takes.  As root the operations are made by
+root, with --as-user by an ordinary user.
+"""
+
+import argparse
+import collections
+import multiprocessing
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+INTEGRATION = HERE.parent / "integration"
+sys.path[:0] = [str(INTEGRATION), str(HERE)]
+
+import generate  # noqa: E402
+import judge  # noqa: E402
+import overlay  # noqa: E402
+import shrink  # noqa: E402
+from case import Case  # noqa: E402
+from sides import Sides  # noqa: E402
+
+USER = 12345
+WANTED = 100  # in a million operations, of each operation, kind and state
+
+
+def arguments(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--operations", type=int, default=10000)
+    parser.add_argument("--seed", type=int, default=None, help="default: one of the clock's")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--as-user", action="store_true")
+    parser.add_argument("--processes", type=int, default=1, help="at once in one overlay")
+    parser.add_argument("--shared", action="store_true", help="they use the same names; only the end is checked")
+    parser.add_argument("--length", type=int, default=300, help="operations of one case")
+    parser.add_argument("--library", default=os.environ.get("OVL_LIBRARY") or
+                        str(HERE.parent.parent / "build/dev/shim/libovl.so"))
+    parser.add_argument("--folder", default="/dev/shm", help="where the layers are made; in memory it is fastest")
+    parser.add_argument("--keep", default="build/differential", help="a folder for failing cases")
+    parser.add_argument("--failures", type=int, default=1, help="how many end the run")
+    parser.add_argument("--no-shrink", action="store_true")
+    parser.add_argument("--replay", metavar="FILE")
+    return parser.parse_args(argv)
+
+
+def role_of(as_user):
+    if os.geteuid() != 0:
+        return overlay.Role("user", os.geteuid(), os.getegid())
+    return overlay.Role("user", USER, USER) if as_user else overlay.Role("root", 0, 0)
+
+
+def build_opsh(folder):
+    opsh = os.path.join(folder, "opsh")
+    subprocess.run(["gcc", "-D_GNU_SOURCE", "-std=gnu11", "-O1", "-g", "-Wno-nonnull",
+                    *map(str, sorted(INTEGRATION.glob("opsh*.c"))), "-o", opsh], check=True)
+    return opsh
+
+
+class Bench:
+    """Everything that is needed to run cases, in a folder of its own."""
+
+    def __init__(self, options, opsh, as_user):
+        self.role = role_of(as_user)
+        self.sides = Sides(self.role, os.path.abspath(options.library), opsh, options.folder)
+        refusal = overlay.kernel_works(self.role, self.sides.tools, os.path.join(self.sides.base, "probe"))
+        if refusal:
+            print(f"no Linux overlayfs for {self.role.name}: {refusal}", flush=True)
+            self.sides.names = ("bare", "ovl")
+
+    def verdict(self, case):
+        if case.shared:
+            without = ("bare", "kernel")
+        elif not self.role.root and case.has_links:
+            without = ("kernel",)
+        else:
+            without = ()
+        return judge.judge(case, self.sides.run(case, without))
+
+    def close(self):
+        self.sides.close()
+
+
+def worker(options, number, opsh, queue):
+    """Cases number, number + jobs, ...: until the share of operations is done."""
+    bench = Bench(options, opsh, options.as_user)
+    counts, operations, failures = collections.Counter(), 0, 0
+    totals = {"operations": 0, "succeeded": 0, "cases": 0, "ended": 0}
+    share = options.operations // options.jobs
+    i = 0
+    try:
+        while totals["operations"] < share and failures < options.failures:
+            seed = options.seed * 1_000_000 + number + i * options.jobs
+            i += 1
+            length = max(1, options.length // (1 if options.processes == 1 else 2))
+            case = generate.make_case(seed, not bench.role.root, length, options.processes, options.shared, counts)
+            verdict = bench.verdict(case)
+            totals["operations"] += verdict.operations or case.operations
+            totals["succeeded"] += verdict.succeeded
+            totals["cases"] += 1
+            totals["ended"] += verdict.ended
+            if verdict.problems:
+                failures += 1
+                queue.put(("failure", report(options, bench, case, verdict)))
+    finally:
+        bench.close()
+        queue.put(("done", totals, dict(counts)))
+
+
+def report(options, bench, case, verdict):
+    """The failing case made small, as text; and kept."""
+    first = "\n".join(verdict.problems[:5])
+    if not options.no_shrink:
+        case = shrink.shrink(case, lambda smaller: bench.verdict(smaller).signature == verdict.signature)
+        first = "\n".join(bench.verdict(case).problems[:5]) or first
+    os.makedirs(options.keep, exist_ok=True)
+    kept = os.path.join(options.keep, f"{bench.role.name}-{case.seed}.json")
+    with open(kept, "w") as f:
+        f.write(case.to_json())
+    shown = str(case) if case.operations < 60 else f"(a case of {case.operations} operations)"
+    return shortened(f"{shown}\n{first}") + f"\n(replay: tests/differential/run.py --replay {kept})"
+
+
+def shortened(text):
+    """Text whose long names and contents can be read."""
+    return re.sub(r"(.)\1{30,}", lambda run: f"{run[1]}{{{len(run[0])}}}", text)
+
+
+def replay(options):
+    with open(options.replay) as f:
+        case = Case.from_json(f.read())
+    with tempfile.TemporaryDirectory(prefix="ovl", dir=options.folder) as folder:
+        os.chmod(folder, 0o755)
+        options.folder = folder
+        bench = Bench(options, build_opsh(folder), case.user)
+        outcomes = bench.sides.run(case)
+        for i, script in enumerate(case.scripts):
+            for n, line in enumerate(script):
+                print(shortened(line))
+                for name, outcome in outcomes.items():
+                    lines = outcome.answers[i]
+                    print(f"    {name:6} {lines[n] if n < len(lines) else '(nothing)'}")
+        problems = bench.verdict(case).problems
+        bench.close()
+    print("\n".join(problems) or "no difference")
+    return bool(problems)
+
+
+def table_of_rare(counts, operations):
+    rare = sorted((n, key) for key, n in counts.items() if n * 1_000_000 < WANTED * operations)
+    print(f"{len(counts)} combinations of operation, kind and state; {len(rare)} rarer than {WANTED} in a million")
+    return rare
+
+
+def main():
+    options = arguments()
+    if options.replay:
+        return replay(options)
+    options.seed = options.seed if options.seed is not None else int(time.time())
+    print(f"seed {options.seed}, {'user' if options.as_user or os.geteuid() else 'root'}, "
+          f"{options.processes} at once{' on the same names' if options.shared else ''}", flush=True)
+    start = time.time()
+    with tempfile.TemporaryDirectory(prefix="ovl", dir=options.folder) as folder:
+        os.chmod(folder, 0o755)
+        options.folder = folder
+        opsh = build_opsh(folder)
+        queue = multiprocessing.Queue()
+        workers = [multiprocessing.Process(target=worker, args=(options, n, opsh, queue)) for n in range(options.jobs)]
+        for process in workers:
+            process.start()
+        totals, counts, failures, left = collections.Counter(), collections.Counter(), 0, options.jobs
+        while left:
+            what, *facts = queue.get()
+            if what == "failure":
+                failures += 1
+                print(f"\n== difference\n{facts[0]}", flush=True)
+            else:
+                left -= 1
+                totals.update(facts[0])
+                counts.update(facts[1])
+        for process in workers:
+            process.join()
+    rare = table_of_rare(counts, totals["operations"])
+    if os.environ.get("OVL_RARE"):
+        print("\n".join(f"{n:6} {' '.join(key)}" for n, key in rare))
+    done = totals["operations"]
+    print(f"{done} operations in {totals['cases']} cases ({totals['ended']} cut short), {100 * totals['succeeded'] // max(1, done)} % succeeded, "
+          f"{failures} differences, {time.time() - start:.0f} s")
+    return failures > 0 or totals["cases"] == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
