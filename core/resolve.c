@@ -84,20 +84,39 @@ bool ovl_space_layers_near(const struct ovl_space *space, const char *path)
     return false;
 }
 
-/* Begin an absolute walk: straight at the mount that the rest begins with, else at the root. */
+/* Begin with the name of what passes through, which may be a link: it is there whether or not the way to it is. */
+static int start_above(struct walk *w, const struct ovl_region *region)
+{
+    struct ovl_node *node = w->node;
+    const char *name = ovl_strrchr(region->path, '/') + 1;
+    size_t n = (size_t)(name - region->path);
+    int r = prepend(w, name, region->length - n);
+    if (r < 0)
+        return r;
+    node->ovl = NULL;
+    node->length = n > 1 ? n - 1 : 1;
+    memcpy(node->path, region->path, node->length);
+    node->path[node->length] = '\0';
+    return 0;
+}
+
+/* Begin an absolute walk: straight at the mount, or at what passes through it, that the rest begins with, else at the
+ * root. */
 static int start_at_root(struct walk *w)
 {
     const struct ovl_space *space = w->ctx->space;
-    for (unsigned i = 0; i < space->ovls; i++) {
-        const char *on = behind_mount(w->rest, space->ovl[i].mount);
+    w->fresh = true;
+    for (unsigned i = 0; i < space->regions; i++) {
+        const struct ovl_region *region = &space->region[i];
+        const char *on = behind_mount(w->rest, region->path);
         if (!on)
             continue;
         w->rest += on - w->rest;
+        if (!region->ovl)
+            return start_above(w, region);
         w->node->slash = *w->rest == '/';
-        w->fresh = true;
-        return ovl_locate(w->ctx, w->node, space->ovl[i].mount_length ? space->ovl[i].mount : "/");
+        return ovl_locate(w->ctx, w->node, region->length ? region->path : "/");
     }
-    w->fresh = true;
     return ovl_locate(w->ctx, w->node, "/");
 }
 

@@ -262,6 +262,30 @@ static void layers_below_the_mount_pass_through(void **state)
     assert_ptr_equal(node->ovl, f->ovl);
 }
 
+/* What passes through is there as a mount is: also where the overlay lacks the way to it, and if it is a link. */
+static void what_passes_through_needs_no_way_to_it(void **state)
+{
+    struct fixture *f = *state;
+    struct ovl_node *node;
+    make_file(f, "mount/home/me/work/x", 0644, "");
+    make_dir(f, "mount/run", 0755);
+    make_link(f, "mount/run/lock", "../var/lock");
+    make_dir(f, "lower1/run", 0755);
+    make_dir(f, "lower1/var/lock", 0755);
+    fixture_open(f, ",exclude=@/mount/home/me/work:@/mount/run/lock");
+    assert_int_equal(walk(f, "/", merged(f, "/home/me/work/x"), OVL_CHANGE, &node), 0);
+    assert_null(node->ovl);
+    assert_string_equal(node->path, merged(f, "/home/me/work/x"));
+    expect_place(f, "/", merged(f, "/home/.//me/work/"), 0, merged(f, "/home/me/work/"));
+    expect_place(f, "/", merged(f, "/home/me/work"), OVL_NAME | OVL_CHANGE, merged(f, "/home/me/work"));
+    expect_error(f, merged(f, "/home/me"), 0, ENOENT);
+    expect_error(f, merged(f, "/home/me/work/.."), 0, ENOENT);
+    expect_error(f, merged(f, "/home/me/works"), 0, ENOENT);
+    expect_place(f, "/", merged(f, "/run/lock"), OVL_FOLLOW, merged(f, "/var/lock"));
+    assert_int_equal(walk(f, "/", merged(f, "/run/lock/x"), OVL_CHANGE, &node), 0);
+    assert_ptr_equal(node->ovl, f->ovl);
+}
+
 /* A merged path that the kernel takes, but whose layer path is too long for it. */
 static void long_layer_paths(void **state)
 {
@@ -299,6 +323,7 @@ int main(void)
         FIXTURE_TEST(an_overlay_below_an_overlay),
         FIXTURE_TEST(in_place),
         FIXTURE_TEST(layers_below_the_mount_pass_through),
+        FIXTURE_TEST(what_passes_through_needs_no_way_to_it),
         FIXTURE_TEST(long_layer_paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
