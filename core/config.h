@@ -30,8 +30,10 @@
 #define OVL_CONFIG_FILE_MAX ((size_t)16 << 20)
 /* Most overlays of one configuration. */
 #define OVL_OVERLAYS_MAX 256
-/* Longest record that goes into an environment variable (the kernel takes 128 KiB). */
-#define OVL_RECORD_INLINE_MAX ((size_t)100 << 10)
+/* Longest part of a record that goes into an environment variable (the kernel takes 128 KiB), and longest record: with
+ * it there is still room for arguments in the 2 MiB that the kernel takes in all. */
+#define OVL_RECORD_PART_MAX ((size_t)100 << 10)
+#define OVL_RECORD_MAX ((OVL_RECORD_PARTS - 3) * OVL_RECORD_PART_MAX) /* parts are not always full */
 
 /* ---- config_memory.c: memory until the space is made, and messages ---------------------------- */
 
@@ -216,22 +218,16 @@ int ovl_plan_enter_run(struct ovl_plans *plans, const struct ovl_plan *plan);
 /* ---- config_record.c: the record ---------------------------------------------------------------- */
 
 #define OVL_RECORD_MAGIC "ovl1"
-#define OVL_RECORD_FILE "/state/record-"
 
 /* The record of checked plans, in the arena: the whole text, however long. NULL without memory. */
 char *ovl_record_write(struct ovl_arena *arena, const struct ovl_plans *plans, const char *conf);
 /* `path` as it stands in a record. NULL without memory. */
 char *ovl_record_escape(struct ovl_arena *arena, const char *path);
-/* What children get: the record itself, or "@FILE" when it is too long for the environment. */
-int ovl_record_store(const struct ovl_plans *plans, char **record);
-/* The text of the record that *record names, if it is "@FILE". */
-int ovl_record_load(struct ovl_arena *arena, const char **record);
 
 /* ---- space_read.c: from the record to the space ---------------------------------------------------- */
 
-/* A space from the whole text of a record; `given` is what ovl_space_record() will return.  Neither is
- * used later. -EINVAL, -ENOMEM. */
-int ovl_space_read(const char *text, const char *given, struct ovl_space **space);
+/* A space from a record, which is not used later. -EINVAL, -ENOMEM. */
+int ovl_space_read(const char *record, struct ovl_space **space);
 
 /* ---- space.c -------------------------------------------------------------------------------------- */
 

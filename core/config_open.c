@@ -103,14 +103,15 @@ static void attach(struct ovl_space *space)
 
 static int make_space(const struct ovl_plans *plans, const char *conf, struct ovl_space **space)
 {
-    char *text = ovl_record_write(plans->config->arena, plans, conf);
-    if (!text)
+    char *record = ovl_record_write(plans->config->arena, plans, conf);
+    if (!record)
         return ovl_refuse_no_memory(plans->config);
-    char *record = text;
-    int r = ovl_record_store(plans, &record);
-    if (r < 0)
-        return r;
-    r = ovl_space_read(text, record, space);
+    if (ovl_strlen(record) > OVL_RECORD_MAX)
+        return ovl_message_set(plans->config->why, plans->config->where, 0,
+                               "the layers' paths are too long to be handed on in the environment (1200 KiB in all); "
+                               "use shorter paths, or fewer layers",
+                               NULL);
+    int r = ovl_space_read(record, space);
     if (r == -EINVAL)
         return ovl_message_set(plans->config->why, INLINE_NAME, 0,
                                "libovl can't read its own record of it; please report this as a bug", NULL);
@@ -137,19 +138,13 @@ int ovl_space_open(const char *conf, struct ovl_space **space, struct ovl_messag
 
 int ovl_space_import(const char *record, struct ovl_space **space, struct ovl_message *why)
 {
-    struct ovl_arena arena = {NULL};
-    const char *text = record;
-    int r = ovl_record_load(&arena, &text);
+    int r = ovl_space_read(record, space);
     if (r < 0)
-        ovl_message_set(why, INLINE_NAME, 0, "the resolved configuration ", record + 1,
-                        " can't be read: ", ovl_error_text(r), "; start again from outside the overlay", NULL);
-    else if ((r = ovl_space_read(text, record, space)) < 0)
         ovl_message_set(why, INLINE_NAME, 0, "the configuration handed on by the parent process ",
                         r == -ENOMEM ? "needs more memory than there is"
                                      : "is not one of this version of libovl; start again from outside the overlay",
                         NULL);
     if (r == 0)
         attach(*space);
-    ovl_arena_free(&arena);
     return r;
 }

@@ -10,7 +10,7 @@
  */
 #include "config.h"
 
-#define RECORD_FILE_MAX ((size_t)64 << 20)
+#include <sys/mman.h>
 
 /* ---- writing -------------------------------------------------------------------------------------------- */
 
@@ -128,96 +128,97 @@ char *ovl_record_escape(struct ovl_arena *arena, const char *path)
     return w.to;
 }
 
-/* ---- a record too long for the environment ------------------------------------------------------------------ */
+/* ---- in the environment ------------------------------------------------------------------------------------- */
 
-static int write_all(int fd, const char *text, size_t n)
+/* OVL_RUN=, OVL_RUN_1= ...: the kernel takes no string of more than 128 KiB.  Each part begins with the magic and,
+ * where that is possible, ends where a word ends, so that whoever looks for a word finds it in one (config_run.c).  All
+ * but the last end with a tab, so that a lost one is missed. */
+#define VARIABLE "OVL_RUN"
+#define MORE '\t'
+#define MAGIC_LENGTH (sizeof OVL_RECORD_MAGIC - 1)
+
+int ovl_record_part(const char *entry, const char **value)
 {
-    while (n > 0) {
-        ssize_t r = ovl_sys_write(fd, text, n);
-        if (r < 0 && r != -EINTR)
-            return (int)r;
-        if (r > 0) {
-            text += r;
-            n -= (size_t)r;
+    if (!ovl_has_prefix(entry, VARIABLE))
+        return -1;
+    const char *p = entry + sizeof VARIABLE - 1;
+    uint64_t number = 0;
+    if (*p == '_') {
+        p++;
+        number = ovl_parse_decimal(&p);
+        if (!number)
+            return -1;
+    }
+    if (*p != '=' || number >= OVL_RECORD_PARTS)
+        return -1;
+    *value = p + 1;
+    return (int)number;
+}
+
+static size_t part_length(const char *rest)
+{
+    size_t n = ovl_strlen(rest);
+    if (n <= OVL_RECORD_PART_MAX)
+        return n;
+    for (size_t end = OVL_RECORD_PART_MAX; end > 1; end--)
+        if (rest[end] == ' ')
+            return end;
+    return OVL_RECORD_PART_MAX;
+}
+
+size_t ovl_record_put(const char *record, char *to, char **entries, unsigned *count)
+{
+    struct writer w = {to, 0};
+    *count = 0;
+    for (const char *rest = record + MAGIC_LENGTH; *rest && *count < OVL_RECORD_PARTS; ++*count) {
+        char number[24];
+        size_t n = part_length(rest);
+        if (to)
+            entries[*count] = to + w.length;
+        put(&w, VARIABLE);
+        if (*count) {
+            put(&w, "_");
+            put(&w, ovl_decimal(number, *count));
         }
+        put(&w, "=" OVL_RECORD_MAGIC);
+        for (; n > 0; n--)
+            put_byte(&w, *rest++);
+        if (*rest)
+            put_byte(&w, MORE);
+        put_byte(&w, '\0');
+    }
+    return w.length;
+}
+
+/* The parts that belong together: how many, and their length; 0 when there is none or one is missing. */
+static unsigned count_parts(const char *const *part, size_t *length)
+{
+    *length = 0;
+    for (unsigned i = 0; i < OVL_RECORD_PARTS && part[i]; i++) {
+        size_t n = ovl_strlen(part[i]);
+        *length += n;
+        if (!n || part[i][n - 1] != MORE)
+            return i + 1;
     }
     return 0;
 }
 
-static int write_file(struct ovl_arena *arena, const char *path, const char *text)
+const char *ovl_record_join(const char *const *part, size_t *mapped)
 {
-    char number[24];
-    const char *aside = ovl_arena_join(arena, path, ".", ovl_decimal(number, (uint64_t)ovl_sys_getpid()), NULL);
-    if (!aside)
-        return -ENOMEM;
-    ovl_sys_unlink(aside);
-    int fd = ovl_sys_open(AT_FDCWD, aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return fd;
-    int r = write_all(fd, text, ovl_strlen(text));
-    ovl_sys_close(fd);
-    if (r == 0)
-        r = ovl_sys_rename(aside, path, 0);
-    if (r < 0)
-        ovl_sys_unlink(aside);
-    return r;
-}
-
-/* Named by its content: runs of the same configuration share the file, others never touch it. */
-static char *file_of(struct ovl_arena *arena, const char *work, const char *record)
-{
-    char number[24];
-    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
-    for (const char *p = record; *p; p++)
-        hash = (hash ^ (unsigned char)*p) * 0x100000001b3u;
-    return ovl_arena_join(arena, "@", work, OVL_RECORD_FILE, ovl_decimal(number, hash), NULL);
-}
-
-int ovl_record_store(const struct ovl_plans *plans, char **record)
-{
-    const struct ovl_config *config = plans->config;
-    const struct ovl_plan *plan = NULL;
-    if (ovl_strlen(*record) <= OVL_RECORD_INLINE_MAX)
-        return 0;
-    for (unsigned i = 0; i < plans->count && !plan; i++)
-        if (plans->plan[i].work)
-            plan = &plans->plan[i];
-    if (!plan)
-        return ovl_message_set(config->why, config->where, 0,
-                               "the layers' paths are too long for the environment (100 KiB) and there is no work "
-                               "directory to keep them in; set workdir=",
-                               NULL);
-    char *file = file_of(config->arena, plan->work, *record);
-    if (!file)
-        return ovl_refuse_no_memory(config);
-    int r = write_file(config->arena, file + 1, *record);
-    if (r < 0)
-        return ovl_refuse_work(plans, plan, "can't keep the resolved configuration: ", ovl_error_text(r));
-    *record = file;
-    return 0;
-}
-
-int ovl_record_load(struct ovl_arena *arena, const char **record)
-{
-    if ((*record)[0] != '@')
-        return 0;
-    int fd = ovl_sys_open(AT_FDCWD, *record + 1, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
-    if (fd < 0)
-        return fd;
-    struct stat st;
-    int r = ovl_sys_fstat(fd, &st);
-    if (r == 0 && (!S_ISREG(st.st_mode) || st.st_size < 0 || (size_t)st.st_size > RECORD_FILE_MAX))
-        r = -EINVAL;
-    char *text = r == 0 ? ovl_arena_alloc(arena, (size_t)st.st_size + 1) : NULL;
-    if (r == 0 && !text)
-        r = -ENOMEM;
-    for (size_t at = 0; r == 0 && at < (size_t)st.st_size;) {
-        ssize_t n = ovl_sys_pread(fd, text + at, (size_t)st.st_size - at, (off_t)at);
-        r = n < 0 ? (int)n : n == 0 ? -EINVAL : 0;
-        at += n > 0 ? (size_t)n : 0;
+    size_t length;
+    unsigned count = count_parts(part, &length);
+    *mapped = 0;
+    if (count <= 1)
+        return count || !part[0] ? part[0] : "";
+    struct writer w = {ovl_sys_mmap(length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1), 0};
+    if (!w.to)
+        return "";
+    *mapped = length;
+    for (unsigned i = 0; i < count; i++) {
+        const char *text = part[i] + (i && ovl_has_prefix(part[i], OVL_RECORD_MAGIC) ? MAGIC_LENGTH : 0);
+        while (*text && *text != MORE)
+            put_byte(&w, *text++);
     }
-    ovl_sys_close(fd);
-    if (r == 0)
-        *record = text;
-    return r;
+    put_byte(&w, '\0');
+    return w.to;
 }

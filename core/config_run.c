@@ -87,21 +87,19 @@ static bool is_alive(uint64_t pid, uint64_t start)
 
 /* ---- the run's other processes ---------------------------------------------------------------------------- */
 
-/* What a process of the run has: one of the first two in an environment variable, or a mapping of the third. */
+/* What a process of the run has: a word in an environment variable, or a mapping. */
 struct marks {
-    const char *in_file, *in_line, *mapped;
+    const char *word, *mapped;
 };
 
-/* Whether a value of an environment variable is a record with this work directory. */
+/* Whether a value of an environment variable is (part of) a record with this work directory. */
 static bool is_record_of(const char *value, const struct marks *marks)
 {
-    if (ovl_has_prefix(value, marks->in_file))
-        return true;
-    if (!ovl_has_prefix(value, OVL_RECORD_MAGIC " "))
+    if (!ovl_has_prefix(value, OVL_RECORD_MAGIC))
         return false;
-    size_t n = ovl_strlen(marks->in_line);
+    size_t n = ovl_strlen(marks->word);
     for (const char *token = ovl_strchr(value, ' '); token; token = ovl_strchr(token + 1, ' '))
-        if (ovl_has_prefix(token, marks->in_line) && (token[n] == ' ' || !token[n]))
+        if (ovl_has_prefix(token, marks->word) && (token[n] == ' ' || !token[n]))
             return true;
     return false;
 }
@@ -173,15 +171,14 @@ static uint64_t find_descendant(const struct run *run)
 {
     struct ovl_arena *arena = run->plans->config->arena;
     const char *work = run->plan->work, *escaped = ovl_record_escape(arena, work);
-    const struct marks marks = {.in_file = ovl_arena_join(arena, "@", work, OVL_RECORD_FILE, NULL),
-                                .in_line = escaped ? ovl_arena_join(arena, " work=", escaped, NULL) : NULL,
+    const struct marks marks = {.word = escaped ? ovl_arena_join(arena, " work=", escaped, NULL) : NULL,
                                 .mapped = ovl_arena_join(arena, work, OVL_SHARED_FILE, NULL)};
     char *dents = ovl_arena_alloc(arena, DENTS_SIZE);
     char *buf = ovl_sys_mmap(PROC_FILE_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
     int fd = ovl_sys_open(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     uint64_t pid = 0;
     ssize_t n;
-    if (fd >= 0 && buf && dents && marks.in_line && marks.in_file && marks.mapped)
+    if (fd >= 0 && buf && dents && marks.word && marks.mapped)
         while (!pid && (n = ovl_sys_getdents(fd, dents, DENTS_SIZE)) > 0)
             pid = find_among(dents, n, buf, &marks);
     if (fd >= 0)

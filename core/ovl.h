@@ -66,6 +66,17 @@ int ovl_space_import(const char *record, struct ovl_space **space, struct ovl_me
  * process gets.  Belongs to the space. */
 const char *ovl_space_record(const struct ovl_space *space);
 
+/* How a record goes through an environment: in OVL_RECORD_PARTS variables at most. (config_record.c) */
+#define OVL_RECORD_PARTS 15
+/* Which part an entry of an environment sets, and its value; -1: none. */
+int ovl_record_part(const char *entry, const char **value);
+/* Write the entries of a record at `to`, each with its NUL, and note their places: the bytes that they take.  With `to`
+ * NULL they are only counted. */
+size_t ovl_record_put(const char *record, char *to, char **entries, unsigned *count);
+/* The record of which these are the parts (NULL: not there): part[0] itself, or *mapped bytes that are the caller's to
+ * unmap.  NULL when there is none, and no record at all ("") when one is missing, or memory is. */
+const char *ovl_record_join(const char *const *part, size_t *mapped);
+
 /* The text that was given to ovl_space_open() in the process that resolved it. */
 const char *ovl_space_conf(const struct ovl_space *space);
 

@@ -347,17 +347,17 @@ static void *carve(char **memory, size_t n)
 }
 
 /* One mapping for everything; its parts are handed out from the reader. */
-static int allocate(struct reader *r, const char *given)
+static int allocate(struct reader *r, const char *record)
 {
     size_t layers = r->count[TOKEN_UPPER] + r->count[TOKEN_LOWER] + r->count[TOKEN_BORROWED];
     size_t strings = r->count[TOKEN_ALLOW] + r->count[TOKEN_EXCLUDE];
     size_t ovls = r->count[TOKEN_OVERLAY];
     size_t regions = ovls + layers + r->count[TOKEN_EXCLUDE] + r->count[TOKEN_WORK];
-    size_t record = ovl_strlen(given) + 1;
+    size_t length = ovl_strlen(record) + 1;
     if (ovls > OVL_OVERLAYS_MAX || regions > UINT32_MAX)
         return -EINVAL;
     size_t size = sizeof(struct ovl_space) + ovls * sizeof(struct ovl) + layers * sizeof(struct ovl_layer) +
-                  regions * sizeof(struct ovl_region) + strings * sizeof(char *) + record + r->bytes + 8 * (size_t)16;
+                  regions * sizeof(struct ovl_region) + strings * sizeof(char *) + length + r->bytes + 8 * (size_t)16;
     char *memory = ovl_sys_mmap(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     if (!memory)
         return -ENOMEM;
@@ -368,8 +368,8 @@ static int allocate(struct reader *r, const char *given)
     r->space->region = carve(&memory, regions * sizeof(struct ovl_region));
     r->layer = carve(&memory, layers * sizeof(struct ovl_layer));
     r->string = carve(&memory, strings * sizeof(char *));
-    char *copy = carve(&memory, record);
-    memcpy(copy, given, record);
+    char *copy = carve(&memory, length);
+    memcpy(copy, record, length);
     r->space->record = copy;
     r->text = memory;
     return 0;
@@ -392,18 +392,18 @@ static int fill(struct reader *r)
     }
 }
 
-int ovl_space_read(const char *text, const char *given, struct ovl_space **space)
+int ovl_space_read(const char *record, struct ovl_space **space)
 {
     const size_t magic = sizeof OVL_RECORD_MAGIC - 1;
-    if (!ovl_has_prefix(text, OVL_RECORD_MAGIC))
+    if (!ovl_has_prefix(record, OVL_RECORD_MAGIC))
         return -EINVAL;
-    struct reader r = {.at = text + magic};
+    struct reader r = {.at = record + magic};
     int result = count(&r);
     if (result == 0)
-        result = allocate(&r, given);
+        result = allocate(&r, record);
     if (result < 0)
         return result;
-    r.at = text + magic;
+    r.at = record + magic;
     result = fill(&r);
     if (result == 0)
         result = check_overlays(r.space);

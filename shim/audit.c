@@ -30,7 +30,7 @@ struct record {
 
 static struct {
     struct ovl_space *space;
-    const char *run, *cwd, *program, *audit, *library_path; /* variables */
+    const char *cwd, *program, *audit, *library_path; /* variables */
     char exe[OVL_REAL_MAX];
     struct record record[RECORDS_MAX];
     unsigned records;
@@ -67,8 +67,7 @@ static void take_variable(const char *entry)
 {
     const struct {
         const char *name, **value;
-    } wanted[] = {{SHIM_ENV_RUN, &audit.run},
-                  {SHIM_ENV_CWD, &audit.cwd},
+    } wanted[] = {{SHIM_ENV_CWD, &audit.cwd},
                   {SHIM_ENV_PROGRAM, &audit.program},
                   {"LD_AUDIT=", &audit.audit},
                   {"LD_LIBRARY_PATH=", &audit.library_path}};
@@ -77,15 +76,31 @@ static void take_variable(const char *entry)
             *wanted[i].value = entry + ovl_strlen(wanted[i].name);
 }
 
+static bool import(const char *const *part)
+{
+    struct ovl_message why;
+    size_t mapped;
+    const char *record = ovl_record_join(part, &mapped);
+    bool done = record && ovl_space_import(record, &audit.space, &why) == 0;
+    if (mapped)
+        ovl_sys_munmap((void *)(uintptr_t)record, mapped);
+    return done;
+}
+
 /* Called by ld.so first; 0: this object is not wanted. */
 SHIM_EXPORT unsigned la_version(unsigned version)
 {
-    struct ovl_message why;
     size_t length;
+    const char *part[OVL_RECORD_PARTS] = {NULL}, *value;
     const char *environment = read_environment(&length);
-    for (size_t at = 0; environment && at < length; at += ovl_strlen(environment + at) + 1)
-        take_variable(environment + at);
-    if (!audit.run || ovl_space_import(audit.run, &audit.space, &why) < 0)
+    for (size_t at = 0; environment && at < length; at += ovl_strlen(environment + at) + 1) {
+        int number = ovl_record_part(environment + at, &value);
+        if (number >= 0)
+            part[number] = value;
+        else
+            take_variable(environment + at);
+    }
+    if (!import(part))
         return 0;
     if (!audit.program) {
         ssize_t n = ovl_sys_readlink("/proc/self/exe", audit.exe, sizeof audit.exe - 1);

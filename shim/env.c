@@ -3,8 +3,8 @@
  * The environment that an exec'd program gets (env.h).
  *
  * Restored: our entry in LD_PRELOAD, by absolute path, at the place where an entry of ours stands;
- * OVL_CONF where it is unset.  Set always: OVL_RUN, and OVL_CWD where the cwd lies in an overlay.
- * A lost LD_PRELOAD entry goes to the end: whoever preloads something into one program (fakeroot,
+ * OVL_CONF where it is unset.  Set always: OVL_RUN (and OVL_RUN_1 ..., where it is long), and OVL_CWD where the cwd
+ * lies in an overlay. A lost LD_PRELOAD entry goes to the end: whoever preloads something into one program (fakeroot,
  * a sanitizer that insists on coming first) puts it before what was there, so this is where our
  * entry would be if it had not been dropped.
  *
@@ -36,6 +36,8 @@ enum variable { PRELOAD, AUDIT, TUNABLES, LIBRARY_PATH, VARIABLES };
 static const char *const variable[VARIABLES] = {"LD_PRELOAD=", "LD_AUDIT=", "GLIBC_TUNABLES=", "LD_LIBRARY_PATH="};
 
 #define NOWHERE SIZE_MAX
+/* What can be added beside those: the configuration and its record, the cwd, the program, and NULL. */
+#define ADDED (OVL_RECORD_PARTS + 4)
 
 /* An environment that is being made. */
 struct build {
@@ -236,6 +238,12 @@ static char *write_library_path(char *to, const char *value, const char *directo
 
 /* ---- the whole -------------------------------------------------------------------------------------------- */
 
+static bool is_internal(const char *entry)
+{
+    const char *value;
+    return value_of(entry, SHIM_ENV_CWD) || value_of(entry, SHIM_ENV_PROGRAM) || ovl_record_part(entry, &value) >= 0;
+}
+
 /* Begin with the pointers of all but the internal variables, and room for `strings` and what changes in the
  * others. */
 static bool begin(struct build *b, struct shim_call *call, char *const *env, size_t strings)
@@ -248,12 +256,12 @@ static bool begin(struct build *b, struct shim_call *call, char *const *env, siz
         strings += strlen(variable[v]) + strlen(b->old[v]) + 1;
     }
     b->used = 0;
-    b->env = shim_scratch(call, (n + VARIABLES + 4) * sizeof *b->env + strings);
+    b->env = shim_scratch(call, (n + VARIABLES + ADDED) * sizeof *b->env + strings);
     if (!b->env)
         return false;
-    b->to = (char *)(b->env + n + VARIABLES + 4);
+    b->to = (char *)(b->env + n + VARIABLES + ADDED);
     for (size_t i = 0; i < n; i++) {
-        if (value_of(env[i], SHIM_ENV_RUN) || value_of(env[i], SHIM_ENV_CWD) || value_of(env[i], SHIM_ENV_PROGRAM))
+        if (is_internal(env[i]))
             continue;
         for (enum variable v = 0; v < VARIABLES; v++)
             if (value_of(env[i], variable[v]))
@@ -310,21 +318,23 @@ static void put_text(struct build *b, const char *name, const char *value)
 
 char **shim_env_inside(struct shim_call *call, char *const *env, const struct shim_loader *loader)
 {
-    const char *run = ovl_space_record(call->ctx.space), *conf = ovl_space_conf(call->ctx.space);
+    const char *record = ovl_space_record(call->ctx.space), *conf = ovl_space_conf(call->ctx.space);
     const char *library = shim_library();
     size_t directories = loader->library_path ? strlen(loader->library_path) : 0;
     size_t program = loader->interpreter ? sizeof SHIM_ENV_PROGRAM + strlen(loader->program) : 0;
+    unsigned parts;
+    size_t run = ovl_record_put(record, NULL, NULL, &parts);
     struct build b;
     if (!begin(&b, call, env,
-               sizeof SHIM_ENV_RUN + strlen(run) + sizeof CONF + strlen(conf) +
-                   2 * (strlen(library) + sizeof SHIM_AUDIT_SUFFIX) + sizeof STATIC_TLS + directories + program +
-                   2 * sizeof MARK + 2 + sizeof SHIM_ENV_CWD + SHIM_CWD_TEXT_MAX))
+               run + sizeof CONF + strlen(conf) + 2 * (strlen(library) + sizeof SHIM_AUDIT_SUFFIX) + sizeof STATIC_TLS +
+                   directories + program + 2 * sizeof MARK + 2 + sizeof SHIM_ENV_CWD + SHIM_CWD_TEXT_MAX))
         return NULL;
     put(&b, PRELOAD, write_list(value_at(&b, PRELOAD), b.old[PRELOAD], ": ", library));
     put_help(&b, loader);
     if (!has_conf(env))
         put_text(&b, CONF, conf);
-    put_text(&b, SHIM_ENV_RUN, run);
+    b.to += ovl_record_put(record, b.to, b.env + b.used, &parts);
+    b.used += parts;
     if (loader->interpreter)
         put_text(&b, SHIM_ENV_PROGRAM, loader->program);
     if (shim_cwd_export(call, add_text(b.to, SHIM_ENV_CWD)) == 1)

@@ -8,9 +8,8 @@
 
 #include "loader.h"
 
-/* Internal variables from one process to the next: the resolved configuration, the merged cwd and, where the loader was
- * called itself, the program's file. */
-#define SHIM_ENV_RUN "OVL_RUN="
+/* Internal variables from one process to the next: the merged cwd and, where the loader was called itself, the
+ * program's file; beside them the resolved configuration (ovl_record_put). */
 #define SHIM_ENV_CWD "OVL_CWD="
 #define SHIM_ENV_PROGRAM "OVL_PROGRAM="
 

@@ -278,10 +278,23 @@ static int open_first(const char *conf)
     return READY;
 }
 
+/* Of several variables of a name the first counts, as for getenv. */
+static const char *find_record(size_t *mapped)
+{
+    const char *part[OVL_RECORD_PARTS] = {NULL}, *value;
+    for (char *const *env = environ; env && *env; env++) {
+        int number = ovl_record_part(*env, &value);
+        if (number >= 0 && !part[number] && *value)
+            part[number] = value;
+    }
+    return ovl_record_join(part, mapped);
+}
+
 static int start(void)
 {
+    size_t mapped;
     const char *conf = getenv("OVL_CONF");
-    const char *record = own_variable("OVL_RUN");
+    const char *record = find_record(&mapped);
     if (conf ? !*conf : !record)
         return INERT;
     ovl_ctx_init();
@@ -295,6 +308,8 @@ static int start(void)
         ovl_sys_prctl(PR_SET_NAME, (uintptr_t)(strrchr(program, '/') + 1));
     shim_real_init();
     int result = record ? import(record, conf) : open_first(conf);
+    if (mapped)
+        ovl_sys_munmap((void *)(uintptr_t)record, mapped);
     start_log(!record);
     if (!record)
         start_again();

@@ -3,6 +3,7 @@
 its directory and its descriptors, and in whichever way it starts the next one, that one is inside; only an empty
 OVL_CONF lets it out."""
 
+import os
 import pathlib
 import subprocess
 
@@ -50,13 +51,26 @@ def wanted(environment):
     return {"other", "merged"} if environment.startswith("other") else {"merged"}
 
 
-def check(world, starter, environment, cases):
+def lengthen(side, layers):
+    """Give the overlay so many more layers, with paths of 1200 bytes."""
+    deep = "/".join([side.base, "deep", *["n" * 240] * 4, "n" * (1200 - len(side.base) - 970)])
+    os.makedirs(deep)
+    conf = os.path.join(side.base, "conf")
+    with open(conf, "w") as f:
+        f.write(f"[overlay]\nmount={side.mount}\nupperdir={side.upper}\n")
+        f.writelines(f"lowerdir={lower}\n" for lower in side.lowers + [deep] * layers)
+    side.environment = {"OVL_CONF": conf}
+
+
+def check(world, starter, environment, cases, layers=0):
     if environment.startswith("user") and not world.role.root:
         pytest.skip("needs root to become another user")
     base = world.base()
     low = {name: File(content=item.content.replace("@", f"{base}/o/m"), mode=item.mode) if name == "nested" else item
            for name, item in LOW.items()}
     side = world.ovl([low], TOP, base=base)
+    if layers:
+        lengthen(side, layers)
     results = side.run([([str(starter / "ways"), environment, way, str(starter / "other.so"), "@/d", program, "@/f"], "")
                         for way, program in cases])
     wrong = []
@@ -69,6 +83,7 @@ def check(world, starter, environment, cases):
         if not done:
             wrong.append((way, program, result))
     assert wrong == []
+    return side
 
 
 @pytest.mark.untraced("what is let out sees the mount as it is on disk")
@@ -76,6 +91,14 @@ def check(world, starter, environment, cases):
 def test_each_way(world, starter, environment):
     """Each environment by each way, with one of the programs each."""
     check(world, starter, environment, [(way, PROGRAMS[i % len(PROGRAMS)]) for i, way in enumerate(WAYS)])
+
+
+@pytest.mark.untraced("what is let out sees the mount as it is on disk")
+@pytest.mark.parametrize("environment", ["nothing", "no-run", "user-nothing", "left"])
+def test_a_long_configuration(world, starter, environment):
+    """C-1.4, C-1.14: one too long for a variable goes on in several, to processes of other users too; no file is left."""
+    side = check(world, starter, environment, [(way, "/bin/cat") for way in WAYS], layers=300)
+    assert sorted(os.listdir(f"{side.upper}.work/state")) == ["link", "origin", "run", "shared"]
 
 
 @pytest.mark.long

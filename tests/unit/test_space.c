@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* ---- layers in other overlays (C-1.9) -------------------------------------------------------------------------- */
@@ -375,50 +376,66 @@ static void test_foreign_record(void **state)
     ovl_space_close(space);
 }
 
-/* A configuration whose record is longer than 100 KiB, with `more` options. */
-static char *long_conf(struct fixture *f, const char *more)
+/* A configuration of so many layers with a name of 200 letters, in a file, as it is too long for a variable. */
+static char *long_conf(struct fixture *f, unsigned layers)
 {
-    size_t size = 200000, n = 0;
-    char *conf = malloc(size);
     char name[256] = "";
     memset(name, 'n', 200);
     make_dir(f, name, 0755);
-    n += (size_t)snprintf(conf + n, size - n, "mount=@/m%s,lowerdir=", more);
-    for (unsigned i = 0; i < 300; i++)
-        n += (size_t)snprintf(conf + n, size - n, "%s@/%s", i ? ":" : "", name);
-    return conf;
+    FILE *file = fopen(real(f, "conf"), "we");
+    fprintf(file, "[overlay x]\nmount = /m\nupperdir = upper\n");
+    for (unsigned i = 0; i < layers; i++)
+        fprintf(file, "lowerdir = %s\n", name);
+    fclose(file);
+    return strdup(real(f, "conf"));
 }
 
+/* A record goes through the environment in parts that the kernel takes, and comes out as it was. */
 static void test_long_record(void **state)
 {
     struct fixture *f = *state;
-    char *conf = long_conf(f, ",upperdir=@/upper");
+    char *conf = long_conf(f, 1000), *entries[OVL_RECORD_PARTS];
     struct ovl_space *space = opened(f, conf), *child = NULL;
     struct ovl_message why;
-    const char *record = ovl_space_record(space);
-    assert_int_equal(record[0], '@');
-    assert_int_equal(strncmp(record + 1, real(f, "upper.work/state/record-"), strlen(f->root) + 25), 0);
+    const char *part[OVL_RECORD_PARTS] = {NULL};
+    unsigned count;
+    size_t mapped, size = ovl_record_put(ovl_space_record(space), NULL, NULL, &count);
+    char *text = malloc(size);
+    assert_in_range(count, 3, OVL_RECORD_PARTS);
+    assert_int_equal(ovl_record_put(ovl_space_record(space), text, entries, &count), size);
+    for (unsigned i = 0; i < count; i++) {
+        assert_in_range(strlen(entries[i]), 1, 128 * 1024 - 1);
+        assert_int_equal(ovl_record_part(entries[i], &part[i]), i);
+        assert_memory_equal(part[i], "ovl1 ", 5);
+        assert_non_null(strchr(part[i] + 5, '/'));
+    }
+    const char *record = ovl_record_join(part, &mapped);
+    assert_string_equal(record, ovl_space_record(space));
     assert_int_equal(ovl_space_import(record, &child, &why), 0);
     assert_same_space(space, child);
     ovl_space_close(child);
-    assert_int_equal(unlink(record + 1), 0);
-    assert_int_equal(ovl_space_import(record, &child, &why), -ENOENT);
-    char message[512];
-    snprintf(message, sizeof message,
-             "OVL_CONF: the resolved configuration %s can't be read: no such file or "
-             "directory; start again from outside the overlay",
-             record + 1);
-    assert_string_equal(why.text, message);
+    munmap((void *)(uintptr_t)record, mapped);
+    part[1] = NULL; /* lost on the way */
+    record = ovl_record_join(part, &mapped);
+    assert_int_equal(mapped, 0);
+    assert_int_equal(ovl_space_import(record, &child, &why), -EINVAL);
     ovl_space_close(space);
+    free(text);
     free(conf);
-    conf = long_conf(f, "");
-    assert_refused(f, conf,
-                   "OVL_CONF: the layers' paths are too long for the environment (100 KiB) and there is no "
-                   "work directory to keep them in; set workdir=");
-    free(conf);
-    conf = long_conf(f, ",workdir=@/w");
-    ovl_space_close(opened(f, conf));
-    free(conf);
+}
+
+static void test_parts(void **state)
+{
+    (void)state;
+    const char *value;
+    static const char *const none[] = {"OVL_RUN",      "OVL_RUN_=x", "OVL_RUN_15=x", "OVL_RUN_1",
+                                       "OVL_RUN_1x=y", "OVL_RUNX=1", "X=1"};
+    assert_int_equal(ovl_record_part("OVL_RUN=a", &value), 0);
+    assert_string_equal(value, "a");
+    assert_int_equal(ovl_record_part("OVL_RUN_14=b", &value), 14);
+    assert_string_equal(value, "b");
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        assert_int_equal(ovl_record_part(none[i], &value), -1);
 }
 
 /* ---- failing system calls ------------------------------------------------------------------------------------------
@@ -500,6 +517,7 @@ int main(void)
         TEST(test_record),
         TEST(test_foreign_record),
         TEST(test_long_record),
+        TEST(test_parts),
         TEST(test_failing_calls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
