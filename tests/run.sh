@@ -62,15 +62,20 @@ install_packages() {
         libc6-dbg locales tzdata libcmocka-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user \
         python3 python3-pytest python3-pytest-xdist strace util-linux acl attr e2fsprogs fakeroot git perl \
         dpkg-dev debhelper gdb libjemalloc-dev libgoogle-perftools-dev libasan8 libtsan2 libgomp1 libperl-dev \
-        python3-dev fuse-overlayfs umoci
+        python3-dev fuse-overlayfs umoci libpython3.11-testsuite
 }
 
-# fetch SOURCE...: these source packages, and what building them needs.
-fetch() {
+# download SOURCE...: these source packages.
+download() {
     if ! sh tests/tools/fetch.sh "$fetched" "$@"; then
         sh tests/tools/as-root.sh apt-get -qq update
         sh tests/tools/fetch.sh "$fetched" "$@"
     fi
+}
+
+# fetch SOURCE...: the same, and what building them needs.
+fetch() {
+    download "$@"
     APT_CONFIG=$fetched/apt/apt.conf sh tests/tools/as-root.sh \
         env DEBIAN_FRONTEND=noninteractive apt-get -qq --yes --no-install-recommends build-dep "$@"
 }
@@ -163,6 +168,7 @@ if $long; then
     done
     step packages-long install_packages_long
     step fetch-long fetch $long_sources
+    step fetch-python download python3.11
     step integration-long integration long
     for source in tests/fuzz/fuzz_*.c; do
         name=$(basename "$source" .c)

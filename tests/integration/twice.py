@@ -33,15 +33,20 @@ class Twice:
         self.outside = os.path.join(self.base, "outside")
         self.upper = os.path.join(self.base, "upper")
         self.home = os.path.join(self.base, "home")
+        self.lowers = [self.src]
         self.role, self.tools, self.guard = role, tools, guard
         for path in (self.src, self.home):
             os.mkdir(path)
+
+    @property
+    def configuration(self):
+        return f"mount={self.place},lowerdir={':'.join(self.lowers)},upperdir={self.upper}"
 
     def environment(self, inside):
         env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": self.home,
                "LC_ALL": "C.UTF-8", "TZ": "UTC", "SOURCE_DATE_EPOCH": EPOCH, "LOGNAME": "user", "USER": "user"}
         if inside:
-            env["OVL_CONF"] = f"mount={self.place},lowerdir={self.src},upperdir={self.upper}"
+            env["OVL_CONF"] = self.configuration
             env["LD_PRELOAD"] = self.tools.library
             env["OVL_LOG_FILE"] = os.path.join(self.base, "ovl.log")
         return env

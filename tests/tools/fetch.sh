@@ -45,9 +45,15 @@ END
 export APT_CONFIG="$dir/apt/apt.conf"
 apt-get -qq update
 
+# The newest version, or the release's where a mirror does not have the source of a security update yet.
+download() {
+    apt-get -qq source --download-only "$1" ||
+        apt-get -qq source --download-only "$1/$(. /etc/os-release && echo "$VERSION_CODENAME")"
+}
+
 cd "$dir/source"
 for package in "$@"; do
-    [ -e "$package.complete" ] || apt-get -qq source --download-only "$package"
+    [ -e "$package.complete" ] || download "$package"
     touch "$package.complete"
 done
 
