@@ -62,10 +62,10 @@ static int open_existing(struct ovl_ctx *ctx, struct ovl_node *node, int flags)
         return ctx->ops->open(node->real, flags | O_NOFOLLOW, 0);
     if ((flags & O_CREAT) && (node->slash || S_ISDIR(mode)))
         return -EISDIR;
-    if (S_ISLNK(mode))
-        return -ELOOP;
     if ((flags & O_DIRECTORY) && !S_ISDIR(mode))
         return -ENOTDIR;
+    if (S_ISLNK(mode))
+        return -ELOOP;
     if (S_ISDIR(mode) && is_for_writing(flags))
         return -EISDIR;
     /* FIFOs, devices and sockets have no data to copy: they are opened where they are. */

@@ -67,10 +67,18 @@ static int check_mount(struct shim_call *call, int dirfd, const char *path, cons
     return r < 0 ? r : base->ovl != node->ovl ? -EXDEV : 0;
 }
 
-static unsigned walk_flags(const struct open_how *how)
+static bool makes_directory(const struct open_how *how, const char *path)
+{
+    size_t n = strlen(path);
+    return how->flags & O_CREAT && n > 0 && path[n - 1] == '/';
+}
+
+static unsigned walk_flags(const struct open_how *how, const char *path)
 {
     const uint64_t flags = how->flags;
     unsigned walk = how->resolve & (RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV | KEEPS_TO_TREE) ? OVL_NOLINKS : 0;
+    if (makes_directory(how, path))
+        return walk | OVL_CHANGE | OVL_NAME; /* EISDIR, whatever is there */
     if (!(flags & O_NOFOLLOW) && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL))
         walk |= OVL_FOLLOW;
     if (!(flags & O_PATH) && ((flags & O_ACCMODE) != O_RDONLY || (flags & (O_CREAT | O_TRUNC))))
@@ -88,7 +96,7 @@ static int open_found(const struct ovl_node *node, const struct open_how *how)
 {
     if (how->resolve & RESOLVE_CACHED)
         return -EAGAIN; /* "not all that is needed is at hand": ask again without */
-    if (!node->exists && node->slash && (how->flags & O_CREAT))
+    if (node->slash && (how->flags & O_CREAT))
         return -EISDIR;
     return (int)shim_result(wrap_open(node->path, (int)how->flags, (mode_t)how->mode));
 }
@@ -103,8 +111,9 @@ static int open_inside(struct shim_call *call, int dirfd, const char *path, cons
     const char *walked = place;
     if (r < 0)
         return r;
-    r = shim_find(call, &at, &place, walk_flags(given), &node);
-    if (r == -ELOOP && !(given->resolve & RESOLVE_NO_SYMLINKS) && (walk_flags(given) & OVL_NOLINKS))
+    const unsigned walk = walk_flags(given, path);
+    r = shim_find(call, &at, &place, walk, &node);
+    if (r == -ELOOP && !(given->resolve & RESOLVE_NO_SYMLINKS) && (walk & OVL_NOLINKS))
         return -ENOSYS;
     if (r == SHIM_OUTSIDE)
         return (int)(place == walked ? real_openat2(dirfd, path, original, size)

@@ -8,7 +8,7 @@ import random
 
 from case import Case
 from model import Model, Node
-from trees import NAMES, Trees, without_stray_whiteouts
+from trees import NAMES, Trees, without_stray_marks
 
 FILES = range(0, 10)
 FOLDERS = range(10, 16)
@@ -31,7 +31,7 @@ def escaped(name):
 class Fd:
     def __init__(self, node, reads, writes, path_only=False, origin=None):
         self.node, self.reads, self.writes, self.path_only, self.origin = node, reads, writes, path_only, origin
-        self.lower = node.state.startswith("lower") and not writes
+        self.lower = node.of_lower and not writes  # to be on the safe side, whatever the model thinks was copied up
         self.version, self.moves = node.version, node.moves
 
     @property
@@ -283,6 +283,7 @@ class Generator:
         slot = self.random.choice(FOLDERS)
         flags = self.random.choice(["O_RDONLY|O_DIRECTORY", "O_RDONLY", "O_PATH|O_DIRECTORY", "O_PATH"])
         self.emit("open", place, slot, self.path(place), flags)
+        self.fds.pop(slot, None)
         if place[2].kind == "dir" and self.model.may_walk(place[2]):
             self.fds[slot] = Fd(place[2], True, False, path_only="O_PATH" in flags)
 
@@ -290,6 +291,7 @@ class Generator:
         place, slot = self.rarest("tmpfile", self.itself), self.random.choice(UNNAMED)
         self.emit("open", place, slot, self.path(place), self.random.choice(["O_TMPFILE|O_RDWR", "O_TMPFILE|O_WRONLY"]),
                   "0600")
+        self.fds.pop(slot, None)
         if self.model.may_change(place[2]):
             self.model.copy_up(place[2], place[2].parent)
             self.fds[slot] = Fd(Node("file", "upper", 0o600), True, True)
@@ -322,8 +324,10 @@ class Generator:
 
     def on_fd(self, op, slot, fd, *words, content=False):
         place = (None, "", fd.node) if fd else (None, "", None)
-        older = "older-view" if fd and content and fd.older else None
-        self.emit(op, place, slot, *words, note=older)
+        note = "older-view" if fd and content and fd.older else None
+        if fd and fd.node.kind == "dir" and not self.model.is_alive(fd.node):
+            note = "removed-directory"
+        self.emit(op, place, slot, *words, note=note)
 
     def do_read_fd(self):
         op = self.random.choice(["read", "pread", "fsum", "mmapsum", "lseek", "fstat", "fident", "seekdata"])
@@ -335,6 +339,8 @@ class Generator:
             self.on_fd("lseek", slot, fd, self.random.choice([0, 1, 5000]),
                        self.random.choice(["SEEK_DATA", "SEEK_HOLE"]), content=True)
             return
+        if op == "mmapsum" and fd and fd.older:
+            op = "fsum"
         words = {"pread": (50, self.random.choice([0, 0, 3, 4000])), "fsum": (self.random.choice([0, 0, 2]),),
                  "mmapsum": (20000,),
                  "lseek": (self.random.choice([0, 0, 5, -2, 10000]),
@@ -343,7 +349,7 @@ class Generator:
 
     def do_write_fd(self):
         op = self.random.choice(["write", "write", "pwrite", "ftruncate", "fallocate", "mmapput", "fsync"])
-        slot, fd = self.fd(op, lambda fd: fd.writes and fd.node.kind == "file" or self.random.random() < 0.05)
+        slot, fd = self.fd(op, lambda fd: fd.node.kind == "file" and (fd.writes or self.random.random() < 0.05))
         if fd is None and self.random.random() < 0.9:
             self.do_open()
             return
@@ -398,11 +404,14 @@ class Generator:
         if fd is None and self.random.random() < 0.9:
             self.do_open()
             return
+        if op == "fdpath" and fd and fd.node.names == 0 and fd.node.kind != "dir":
+            op = "fident"  # what has no name is called by its inode
         if op == "flock" and fd and (fd.lower or fd.node.kind != "file"):
             op = "fident"
         if op == "dup":
             to = self.random.choice(FOLDERS if slot in FOLDERS else FILES)
             self.emit("dup", (None, "", fd.node if fd else None), to, slot)
+            self.fds.pop(to, None)
             if fd:
                 self.fds[to] = fd
             return
@@ -531,6 +540,8 @@ class Generator:
             kind, words = self.random.choice([("file", ("S_IFREG|0644",)), ("fifo", ("S_IFIFO|0600",)),
                                               ("device", ("S_IFCHR|0644", "1", "3")), ("socket", ("S_IFSOCK|0755",))])
         if op == "put":
+            if node is not None and node.kind == "fifo":
+                return
             self.emit(op, place, self.path(place), self.random.choice(TEXTS))
         elif op == "bind":
             if len(self.absolute(place)) > 60:
@@ -672,14 +683,14 @@ class Generator:
         op = self.random.choice(["chmod", "fchmodat", "fchmodat2", "chown", "lchown", "fchownat", "utimens", "utimensat",
                                  "setxattr", "lsetxattr", "removexattr", "lremovexattr"])
         place = self.pick(op, ("file", "dir", "file", "dir", "link"))
-        words = self.change(op, place[2])
+        end = place if place[0] is None or op in ("lchown", "lsetxattr", "lremovexattr") else \
+            self.model.resolve(*place[:2])
+        words = self.change(op, end[2] if end else None)
         if op in ("fchmodat", "fchmodat2", "fchownat", "utimensat"):
             flags = () if op == "fchmodat" else (self.random.choice(["0", "AT_SYMLINK_NOFOLLOW"]),)
             self.emit(op, place, *self.at(place), *words, *flags)
         else:
             self.emit(op, place, self.path(place), *words)
-        end = place if place[0] is None or op in ("lchown", "lsetxattr", "lremovexattr") else \
-            self.model.resolve(*place[:2])
         if end and end[2] is not None:
             self.model.copy_up(end[2], end[0])
             if "chmod" in op:
@@ -696,6 +707,8 @@ class Generator:
 
     def do_append(self):
         place = self.pick("append", ("file", "file", "link"))
+        if place[2] is not None and place[2].kind == "fifo":
+            return
         self.emit("append", place, self.path(place), self.random.choice(TEXTS))
         self.opened(29, place, ["O_WRONLY"], 0)
 
@@ -721,7 +734,7 @@ def make_case(seed, user, operations, processes=1, shared=False, counts=None):
     many = dice.choice([1, 1, 1, 2, 2, 3, 4, 8])
     lowers = [many_homes(trees, homes, lowest=i == many - 1, objects=60 // many + 10) for i in range(many)]
     upper = {} if dice.random() < 0.7 else many_homes(trees, homes, objects=20)
-    upper, *lowers = without_stray_whiteouts([upper, *lowers])
+    upper, *lowers = without_stray_marks([upper, *lowers])
     options = ",whiteout=kernel" if form == "dev" else ""
     case = Case(lowers, upper, [], seed=seed, user=user, form=form, prefix=prefix, options=options, shared=shared)
     counts = collections.Counter() if counts is None else counts

@@ -61,13 +61,15 @@ def judge_script(script, answers, dropped, verdict, shared):
         if note.startswith("not-") or differences.covers(note):
             continue
         problem = judge_one(words, got)
-        if problem and differences.ours(words, set(got.values()) - {got.get("ovl")}, got.get("ovl")):
+        others = {answer for name, answer in got.items() if name != "ovl"}
+        parts = differences.ours(words, others, got["ovl"]) if problem and "ovl" in got else None
+        if parts:
             verdict.ended = True
             return
-        if problem:
+        if problem and parts is None:
             verdict.problems.append(f"operation {n}: {problem}")
             return
-        difference = differences.find(words, got.get("bare"), got.get("kernel"))
+        difference = differences.find(words, got["bare"], got["kernel"]) if {"bare", "kernel"} <= got.keys() else None
         if difference and difference.parts:
             dropped.add("kernel" if difference.right == "bare" else "bare")
 

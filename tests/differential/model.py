@@ -12,12 +12,13 @@ class Node:
     where a lower has the name too), upper (only the upper), and for directories merged, opaque and moved."""
 
     __slots__ = ("kind", "kids", "below", "target", "mode", "state", "version", "names", "parent", "name", "size",
-                 "linked", "moves")
+                 "linked", "moves", "of_lower")
 
     def __init__(self, kind, state, mode=0o644, target="", size=0):
         self.kind, self.state, self.mode, self.target, self.size = kind, state, mode, target, size
         self.kids = {} if kind == "dir" else None
         self.below = set()  # names that lower layers have in this directory, shown or not
+        self.of_lower = state.startswith("lower")  # at first
         self.version = 0  # of copies: raised by whatever may copy it up
         self.moves = 0  # how often it lost a name
         self.names = 0

@@ -102,12 +102,17 @@ class Trees:
         layer[f"{path}/end"] = File(content="end")
 
 
-def without_stray_whiteouts(every):
-    """The layers (highest first) without whiteouts in directories that no layer below has: Linux overlayfs lists those,
-    because it looks for whiteouts in merged directories only."""
+def without_stray_marks(every):
+    """The layers (highest first) without marks that hide nothing because no layer below has their directory: Linux
+    overlayfs lists whiteouts there, and nobody takes such a mark away when its directory is renamed."""
     kept = []
     for layer in reversed(every):
         below = layers.merge([layers.expand(lower) for lower in kept])
-        kept.insert(0, {path: item for path, item in layer.items() if not isinstance(item, Whiteout) or "/" not in path
-                        or isinstance(below.get(path.rpartition("/")[0]), Dir)})
+        for path, item in list(layer.items()):
+            folder = path.rpartition("/")[0]
+            if isinstance(item, Whiteout) and folder and not isinstance(below.get(folder), Dir):
+                del layer[path]
+            elif isinstance(item, Dir) and not isinstance(below.get(path), Dir):
+                item.opaque = False
+        kept.insert(0, layer)
     return kept

@@ -115,8 +115,7 @@ int fd_of(const char *word)
 
 void keep(const char *word, int fd)
 {
-    if (fd >= 0)
-        slot[number(word) % SLOTS] = fd;
+    slot[number(word) % SLOTS] = fd;
     say(fd);
 }
 

@@ -55,7 +55,7 @@ char type_letter(mode_t mode);
 int number(const char *word);
 /* A descriptor by its slot; "cwd" is AT_FDCWD, "bad" one that is not open. */
 int fd_of(const char *word);
-/* Keep an opened descriptor in a slot and answer for the call. */
+/* Keep an opened descriptor in a slot, which is empty after a failure, and answer for the call. */
 void keep(const char *word, int fd);
 struct timespec time_of(const char *word);
 /* The class of an object's identity: the same number for the same (device, inode). */

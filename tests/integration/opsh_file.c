@@ -7,6 +7,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -109,7 +112,10 @@ static void do_fstat(char **a)
 static void do_fident(char **a)
 {
     struct stat st;
-    say_number(fstat(fd_of(a[1]), &st) == 0 ? identity(st.st_dev, st.st_ino) : -1);
+    if (fstat(fd_of(a[1]), &st) != 0)
+        say_errno();
+    else
+        printf("ok %d%s\n", identity(st.st_dev, st.st_ino), st.st_nlink ? "" : " nameless");
 }
 static void do_fchmod(char **a)
 {
@@ -160,6 +166,21 @@ static void do_sendfile(char **a)
     say_number(sendfile(fd_of(a[2]), fd_of(a[1]), NULL, (size_t)number(a[3])));
 }
 
+/* A mapping of a file that is shorter than was thought answers like a call that fails. */
+static sigjmp_buf beyond_end;
+
+static void on_bus_error(int signal)
+{
+    (void)signal;
+    siglongjmp(beyond_end, 1);
+}
+
+static bool is_beyond_end(void)
+{
+    signal(SIGBUS, on_bus_error);
+    return sigsetjmp(beyond_end, 1) != 0;
+}
+
 /* mmapput SLOT TEXT: write through a shared mapping of a file that has room for it. */
 static void do_mmapput(char **a)
 {
@@ -173,6 +194,10 @@ static void do_mmapput(char **a)
     char *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED, fd_of(a[1]), 0);
     if (p == MAP_FAILED) {
         say_errno();
+        return;
+    }
+    if (is_beyond_end()) {
+        puts("SIGBUS");
         return;
     }
     memcpy(p, a[2], n);
@@ -191,6 +216,10 @@ static void do_mmapsum(char **a)
     void *p = mmap(NULL, n, PROT_READ, MAP_SHARED, fd_of(a[1]), 0);
     if (p == MAP_FAILED) {
         say_errno();
+        return;
+    }
+    if (is_beyond_end()) {
+        puts("SIGBUS");
         return;
     }
     say_hash(p, (ssize_t)(st.st_size < (off_t)n ? (size_t)st.st_size : n));

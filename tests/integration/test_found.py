@@ -3,7 +3,7 @@
 
 import os
 
-from layers import Fifo, File
+from layers import Fifo, File, link
 
 
 def test_a_fifo_that_is_open_for_writing(compare):
@@ -51,6 +51,25 @@ def test_flags_beside_o_path(compare):
         read 1
         open 2 @/d O_PATH|O_CREAT|O_DIRECTORY 0644
         stat @/new
+    """)
+
+
+def test_a_link_is_no_directory(compare):
+    """C-3.13: ENOTDIR comes before ELOOP."""
+    compare([{"f": "1", "l": link("f")}], """
+        open 1 @/l O_WRONLY|O_NOFOLLOW|O_DIRECTORY
+        open 1 @/l O_RDONLY|O_NOFOLLOW|O_DIRECTORY
+        open 1 @/l O_WRONLY|O_NOFOLLOW
+    """)
+
+
+def test_making_what_ends_in_a_slash(compare):
+    """C-3.13: EISDIR, whatever is there."""
+    compare([{"f": "1", "d/": None}], """
+        openat2 1 cwd @/f/ O_WRONLY|O_CREAT 0644 0
+        openat2 1 cwd @/d/ O_WRONLY|O_CREAT 0644 0
+        openat2 1 cwd @/no/ O_WRONLY|O_CREAT 0644 RESOLVE_NO_SYMLINKS
+        openat2 1 cwd @/f/ O_WRONLY 0 0
     """)
 
 
