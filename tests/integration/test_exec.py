@@ -411,6 +411,28 @@ def test_set_id(inside, programs, world):
         assert result.out == f"bin/{name}|show| in @\n", result
 
 
+READER = """
+#include <stdio.h>
+int main(int argc, char **argv) { FILE *f = fopen(argv[1], "r"); puts(f ? "inside" : "outside"); return 0; }
+"""
+
+
+@pytest.mark.untraced("strace sets no_new_privs, which takes set-id bits their meaning")
+@pytest.mark.parametrize("mode,where", [(0o755, "inside"), (0o4755, "outside")])
+def test_environment_of_someone_with_fewer_rights(world, mode, where):
+    """A set-user-id program that has the library linked in takes no configuration from who starts it."""
+    if world.role.root or os.geteuid() != 0:
+        pytest.skip("needs an ordinary user and root's files")
+    side = world.ovl([{"f": "x"}], {})
+    reader = os.path.join(side.base, "reader")
+    gcc(side.base, "reader", READER, "-xnone", world.tools.library)
+    os.chown(reader, 0, 0)
+    os.chmod(reader, mode)
+    done = subprocess.run([*world.role.drop(), "env", f"OVL_CONF={side.conf}", reader, f"{side.mount}/f"], capture_output=True,
+                          text=True, check=True)
+    assert (done.stdout, done.stderr) == (where + "\n", "")
+
+
 def test_file_capabilities(inside, programs, world):
     """C-1.12: so does one with file capabilities."""
     if world.role.root or os.geteuid() != 0 or not shutil.which("setcap"):
