@@ -8,6 +8,9 @@
  * owner (thread id and time of acquisition), and are taken over from a dead one: a killed process
  * leaves nothing locked.  What must hold: signals are blocked from first to last, so that no
  * handler can wait for what its own thread holds; no descriptor stays open.
+ *
+ * A thread meets its own lock all the same when a library behind us, called under the lock, calls libc again (to write
+ * its log, say).  Such a nested call uses what the outer one holds; where that can't do, it fails with EDEADLK.
  */
 #include "types.h"
 
@@ -19,6 +22,9 @@
 #define READERS 128
 #define FILTER_WORDS 8192
 #define WAIT_NS 20000000 /* between looks at whether an owner is dead */
+#define NESTED_WAITS 100 /* of a nested call, for a lock that may wait for the outer one's */
+#define HELD_TREE (-1)   /* instead of a reader's slot */
+#define HELD_BEFORE (-2)
 
 struct ovl_shared {
     uint64_t magic;
@@ -242,12 +248,32 @@ static void wait_for(const struct ovl_shared *shared, uint64_t *word, uint64_t s
         __atomic_compare_exchange_n(word, &seen, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
-static void acquire(const struct ovl_shared *shared, uint64_t *word, uint64_t owner)
+/* Whether this very thread holds the word: we are in a nested call. */
+static bool is_mine(const struct ovl_shared *shared, uint64_t seen, uint64_t owner)
 {
-    for (;;) {
+    return (uint32_t)seen == (uint32_t)owner && !__atomic_load_n(&shared->mixed, __ATOMIC_SEQ_CST) &&
+           !is_dead_by_proc(seen);
+}
+
+static bool is_nested(const struct ovl_shared *shared, uint64_t owner, int own_slot)
+{
+    bool found = is_mine(shared, __atomic_load_n(&shared->tree, __ATOMIC_SEQ_CST), owner);
+    for (int i = 0; i < READERS && !found; i++)
+        found = i != own_slot && is_mine(shared, __atomic_load_n(&shared->reader[i], __ATOMIC_SEQ_CST), owner);
+    return found;
+}
+
+/* 1: it is ours now; 0: it was, by the outer call; -EDEADLK. */
+static int acquire(const struct ovl_shared *shared, uint64_t *word, const struct ovl_held *held)
+{
+    for (unsigned waits = 0;; waits++) {
         uint64_t seen = 0;
-        if (__atomic_compare_exchange_n(word, &seen, owner, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
-            return;
+        if (__atomic_compare_exchange_n(word, &seen, held->owner, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+            return 1;
+        if (is_mine(shared, seen, held->owner))
+            return 0;
+        if (waits >= NESTED_WAITS && is_nested(shared, held->owner, held->reader))
+            return -EDEADLK;
         wait_for(shared, word, seen);
     }
 }
@@ -276,18 +302,23 @@ static int enter_tree(struct ovl_shared *shared, uint64_t owner)
         if (!writer)
             return (int)i;
         release(slot);
+        if (is_nested(shared, owner, -1)) /* the writer, or whom it waits for */
+            return HELD_BEFORE;
         wait_for(shared, &shared->tree, writer);
     }
 }
 
-static void own_tree(struct ovl_shared *shared, uint64_t owner)
+static int own_tree(struct ovl_shared *shared, const struct ovl_held *held)
 {
-    acquire(shared, &shared->tree, owner);
+    if (is_nested(shared, held->owner, -1))
+        return -EDEADLK;
+    acquire(shared, &shared->tree, held);
     for (unsigned i = 0; i < READERS; i++) {
         uint64_t seen;
         while ((seen = __atomic_load_n(&shared->reader[i], __ATOMIC_SEQ_CST)) != 0)
             wait_for(shared, &shared->reader[i], seen);
     }
+    return 0;
 }
 
 /* ---- locks -------------------------------------------------------------------------------------- */
@@ -314,8 +345,17 @@ static int begin(struct ovl *o, struct ovl_held *held)
     const uint64_t all = ~(uint64_t)0;
     ovl_sys_sigprocmask(SIG_BLOCK, &all, &held->signals);
     held->owner = owner_now();
-    held->bucket[0] = held->bucket[1] = held->reader = -1;
+    held->bucket[0] = held->bucket[1] = -1;
+    held->reader = HELD_BEFORE;
     return 0;
+}
+
+static int hold_bucket(struct ovl_held *held, int which, int bucket)
+{
+    int r = acquire(held->shared, &held->shared->bucket[bucket], held);
+    if (r > 0)
+        held->bucket[which] = bucket;
+    return r < 0 ? r : 0;
 }
 
 int ovl_lock_dirs(struct ovl *o, const char *a, const char *b, struct ovl_held *held)
@@ -326,20 +366,24 @@ int ovl_lock_dirs(struct ovl *o, const char *a, const char *b, struct ovl_held *
     held->reader = enter_tree(held->shared, held->owner);
     int first = bucket_of(a);
     int second = b ? bucket_of(b) : first;
-    held->bucket[0] = first < second ? first : second;
-    acquire(held->shared, &held->shared->bucket[held->bucket[0]], held->owner);
-    if (first == second)
-        return 0;
-    held->bucket[1] = first < second ? second : first;
-    acquire(held->shared, &held->shared->bucket[held->bucket[1]], held->owner);
-    return 0;
+    r = hold_bucket(held, 0, first < second ? first : second);
+    if (r == 0 && first != second)
+        r = hold_bucket(held, 1, first < second ? second : first);
+    if (r < 0)
+        ovl_unlock(held);
+    return r;
 }
 
 int ovl_lock_tree(struct ovl *o, struct ovl_held *held)
 {
     int r = begin(o, held);
+    if (r < 0)
+        return r;
+    r = own_tree(held->shared, held);
     if (r == 0)
-        own_tree(held->shared, held->owner);
+        held->reader = HELD_TREE;
+    else
+        ovl_unlock(held);
     return r;
 }
 
@@ -348,7 +392,8 @@ void ovl_unlock(struct ovl_held *held)
     for (int i = 0; i < 2; i++)
         if (held->bucket[i] >= 0)
             release(&held->shared->bucket[held->bucket[i]]);
-    release(held->reader >= 0 ? &held->shared->reader[held->reader] : &held->shared->tree);
+    if (held->reader != HELD_BEFORE)
+        release(held->reader == HELD_TREE ? &held->shared->tree : &held->shared->reader[held->reader]);
     ovl_sys_sigprocmask(SIG_SETMASK, &held->signals, NULL);
 }
 

@@ -206,10 +206,11 @@ struct ovl_held {
     uint64_t owner;
     uint64_t signals; /* the caller's mask */
     int bucket[2];    /* -1: none; equal ones are held once */
-    int reader;       /* slot, or -1 when the tree is held as a whole */
+    int reader;       /* slot; -1: the tree is held as a whole; -2: by an outer call of the same thread */
 };
 /* Hold the directories at merged paths a and b (NULL: only a): names in them change.  Other
- * directories can be changed meanwhile. -EACCES when the work directory can't be used. */
+ * directories can be changed meanwhile. -EACCES when the work directory can't be used. In a call that a library
+ * makes while this thread holds the lock already: what is held is shared, -EDEADLK where that can't be. */
 int ovl_lock_dirs(struct ovl *o, const char *a, const char *b, struct ovl_held *held);
 /* Hold the whole tree: a directory moves or goes. */
 int ovl_lock_tree(struct ovl *o, struct ovl_held *held);

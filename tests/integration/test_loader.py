@@ -456,6 +456,52 @@ def test_preloaded(run, preload):
     assert [(r.status, r.out) for r in results] == [(0, "f\n")] * 2, results
 
 
+BUSYBODY = r'''
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+static void note(const char *what, const char *path)
+{
+    static int busy;
+    if (busy++)
+        return;
+    FILE *log = fopen("log", "a");
+    fprintf(log, "%s %s\n", what, path);
+    fclose(log);
+    close(creat("d/other", 0600));
+    unlink("d/other");
+    rename("log", "d/log");
+    rename("d/log", "log");
+    busy = 0;
+}
+int unlinkat(int dirfd, const char *path, int flags)
+{
+    int (*next)(int, const char *, int) = dlsym(RTLD_NEXT, "unlinkat");
+    note("unlinkat", path);
+    return next(dirfd, path, flags);
+}
+int renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
+{
+    int (*next)(int, const char *, int, const char *, unsigned) = dlsym(RTLD_NEXT, "renameat2");
+    if (flags)
+        note("renameat2", from);
+    return next(from_fd, from, to_fd, to, flags);
+}
+'''
+
+
+def test_a_preloaded_library_that_makes_changes(run, cc):
+    """C-1.11: a library behind ours, called while we make a change, makes changes of its own; before ours, too."""
+    busy = cc.library("", soname=None, source=BUSYBODY)
+    script = "LD_PRELOAD={} timeout -s KILL 20 sh -c 'rm a b; rm -r e; mv -n c c2'; ls . d; cat log"
+    for preload in ("%/busy.so:$LD_PRELOAD", "$LD_PRELOAD:%/busy.so"):
+        result, = run([{"b": "", "c": "", "d/x": ""}], script.format(preload), upper={"a": "", "e/f": ""}, outside={"busy.so": busy})
+        assert (result.status, result.err, result.lines[:7]) == (0, "", [".:", "c2", "d", "log", "", "d:", "x"])
+        assert {"a", "e", "f"} <= {line[-1] for line in result.lines[7:]}
+
+
 PYTHON = ["/usr/bin/python3", "python3"]
 EXTENSION = r'''
 #include <Python.h>

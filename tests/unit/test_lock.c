@@ -123,6 +123,65 @@ static void other_directories_are_free(void **state)
     ovl_unlock(&here);
 }
 
+/* A library behind us, called under the lock, that calls us again: what its thread holds is its own, and stays held. */
+static void nested_calls_share(void **state)
+{
+    struct fixture *f = *state;
+    struct ovl_held outer, inner;
+    fixture_open(f, "");
+    assert_int_equal(ovl_lock_dirs(f->ovl, "/a", NULL, &outer), 0);
+    assert_int_equal(ovl_lock_dirs(f->ovl, "/a", "/b", &inner), 0);
+    ovl_unlock(&inner);
+    assert_int_equal(ovl_lock_tree(f->ovl, &inner), -EDEADLK);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(ovl_lock_dirs(f->ovl, "/a", NULL, &inner) != 0);
+    usleep(100000);
+    assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+    ovl_unlock(&outer);
+    wait_for_child(pid);
+    assert_int_equal(ovl_lock_tree(f->ovl, &outer), 0);
+    assert_int_equal(ovl_lock_dirs(f->ovl, "/a", "/b", &inner), 0);
+    ovl_unlock(&inner);
+    assert_int_equal(ovl_lock_tree(f->ovl, &inner), -EDEADLK);
+    ovl_unlock(&outer);
+    assert_int_equal(ovl_lock_tree(f->ovl, &outer), 0);
+    ovl_unlock(&outer);
+}
+
+/* What a nested call wants is held by one that waits for the outer call's: the nested one gives up. */
+static void nested_calls_give_up(void **state)
+{
+    struct fixture *f = *state;
+    struct board *b = new_board();
+    struct ovl_held outer, inner;
+    fixture_open(f, "");
+    assert_int_equal(ovl_lock_dirs(f->ovl, "/a", NULL, &outer), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (ovl_lock_dirs(f->ovl, "/other", NULL, &outer) < 0)
+            _exit(1);
+        __atomic_store_n(&b->inside, 1, __ATOMIC_SEQ_CST);
+        if (ovl_lock_dirs(f->ovl, "/a", NULL, &inner) < 0)
+            _exit(2);
+        ovl_unlock(&inner);
+        ovl_unlock(&outer);
+        _exit(0);
+    }
+    while (!__atomic_load_n(&b->inside, __ATOMIC_SEQ_CST))
+        usleep(1000);
+    int r = ovl_lock_dirs(f->ovl, "/other", NULL, &inner);
+    if (r == 0)
+        ovl_unlock(&inner);
+    ovl_unlock(&outer);
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    /* One of the two, or both. */
+    assert_true(r == -EDEADLK || WEXITSTATUS(status) == 2);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) != 1);
+    munmap(b, 4096);
+}
+
 static void signals_wait(void **state)
 {
     struct fixture *f = *state;
@@ -267,6 +326,8 @@ int main(void)
         FIXTURE_TEST(two_processes_take_turns),
         FIXTURE_TEST(the_dead_hold_nothing),
         FIXTURE_TEST(other_directories_are_free),
+        FIXTURE_TEST(nested_calls_share),
+        FIXTURE_TEST(nested_calls_give_up),
         FIXTURE_TEST(signals_wait),
         FIXTURE_TEST(eight_threads),
         FIXTURE_TEST(one_copy_for_all),
