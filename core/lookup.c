@@ -8,6 +8,8 @@
  */
 #include "types.h"
 
+#define DEEP 16 /* names that are worth skip_plain() */
+
 int ovl_node_append(struct ovl_node *node, const char *name, size_t n)
 {
     size_t at = node->length;
@@ -175,6 +177,40 @@ static int locate_mount(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl *
     return -ENOENT;
 }
 
+/* Where the last `names` names of a path begin: at the slash before them, or 0. */
+static size_t before_last(const char *path, size_t length, unsigned names)
+{
+    while (length > 0 && names > 0)
+        if (path[--length] == '/')
+            names--;
+    return length;
+}
+
+static bool has_reserved(const char *path, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        if (path[i] == '/' && ovl_has_prefix(path + i + 1, OVL_WH_PREFIX))
+            return true;
+    return false;
+}
+
+/* Each name is asked for by its whole path, so a walk costs the square of its depth, and a program that makes a tree as
+ * deep as it can (configure scripts do, to try getcwd) the cube.  In a directory of one layer nothing is hidden or
+ * merged: there the walk goes on far below at once, if the kernel knows all names between for directories.  The last
+ * names are looked up as always.  The slash before the next name; `at` if there is any doubt. */
+static size_t skip_plain(struct ovl_ctx *ctx, const struct ovl_node *node, size_t at, size_t length)
+{
+    const struct ovl *o = node->ovl;
+    unsigned k = ovl_stack_next(&node->dirs, 0, o->layers);
+    if (k == o->layers || ovl_stack_next(&node->dirs, k + 1, o->layers) < o->layers || node->dirs.impure)
+        return at;
+    size_t to = before_last(node->path, length, 2);
+    if (to <= at || before_last(node->path, to, DEEP) < at || has_reserved(node->path, at, to))
+        return at;
+    const char *rel = node->path + o->mount_length;
+    return ovl_is_plain_directory(ctx, o->layer[k].path, rel, to - o->mount_length) ? to : at;
+}
+
 int ovl_locate(struct ovl_ctx *ctx, struct ovl_node *node, const char *path)
 {
     if (node->path != path) {
@@ -197,7 +233,7 @@ int ovl_locate(struct ovl_ctx *ctx, struct ovl_node *node, const char *path)
     node->path[at ? at : 1] = after;
     /* The rest of the path is still there behind what locate_mount cut off: take it name by name. */
     while (r == 0 && at < length && node->path[at] == '/' && node->path[at + 1]) {
-        size_t begin = at + 1;
+        size_t begin = skip_plain(ctx, node, at, length) + 1;
         for (at = begin; at < length && node->path[at] != '/'; at++)
             ;
         if (!S_ISDIR(node->st.st_mode))

@@ -13,8 +13,9 @@
 #define FD_PREFIX_MAX 40
 
 /* Open the directory that `path` (longer than the kernel takes) leads to, up to `end`. */
-static int open_directory(char *path, char *end)
+static int open_directory(char *path, char *end, uint64_t resolve)
 {
+    const struct ovl_open_how how = {.flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, .resolve = resolve};
     int fd = AT_FDCWD;
     for (char *at = path; at < end;) {
         char *cut = end;
@@ -24,7 +25,7 @@ static int open_directory(char *path, char *end)
                     return -ENAMETOOLONG;
         char kept = *cut;
         *cut = '\0';
-        int next = ovl_sys_open(fd, at, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+        int next = resolve ? ovl_sys_openat2(fd, at, &how) : ovl_sys_open(fd, at, (int)how.flags, 0);
         *cut = kept;
         if (fd != AT_FDCWD)
             ovl_sys_close(fd);
@@ -45,7 +46,7 @@ static int shorten(struct ovl_ctx *ctx, char *path, size_t length, char *out)
         cut++;
     if (!*cut)
         return -ENAMETOOLONG;
-    int fd = open_directory(path, cut);
+    int fd = open_directory(path, cut, 0);
     if (fd < 0)
         return fd;
     ctx->fd[ctx->fds++] = fd;
@@ -88,6 +89,25 @@ static int join(struct ovl_ctx *ctx, const char *root, const char *dir, size_t d
     int r = shorten(ctx, to, length, out);
     ovl_ctx_reset(ctx, mark);
     return r;
+}
+
+bool ovl_is_plain_directory(struct ovl_ctx *ctx, const char *root, const char *rel, size_t rel_length)
+{
+    size_t mark = ctx->used;
+    size_t length = ovl_strlen(root);
+    char *path = ovl_ctx_alloc(ctx, length + rel_length + 1);
+    int fd = -1;
+    if (path) {
+        memcpy(path, root, length);
+        memcpy(path + length, rel, rel_length);
+        path[length + rel_length] = '\0';
+        fd = open_directory(path, path + length + rel_length, OVL_RESOLVE_NO_SYMLINKS);
+    }
+    ovl_ctx_reset(ctx, mark);
+    if (fd < 0)
+        return false;
+    ovl_sys_close(fd);
+    return true;
 }
 
 int ovl_real_path(struct ovl_ctx *ctx, const char *root, const char *rel, char *out)

@@ -121,6 +121,9 @@ static inline const char *ovl_relative(const struct ovl *o, const char *merged)
 /* The layer path of rel ("" or "/a/b") in `root`, made short enough for one system call (through a
  * directory descriptor held by ctx if need be).  out has OVL_REAL_MAX bytes. */
 int ovl_real_path(struct ovl_ctx *ctx, const char *root, const char *rel, char *out);
+/* Whether the first bytes of rel lead to a directory in `root` and each name on the way is one, not a symbolic link.
+ * False also where that can't be told (permissions, no descriptor). */
+bool ovl_is_plain_directory(struct ovl_ctx *ctx, const char *root, const char *rel, size_t rel_length);
 /* The same for a sibling: rel's last component replaced by prefix + itself (a whiteout's name). */
 int ovl_real_sibling(struct ovl_ctx *ctx, const char *root, const char *rel, const char *prefix, char *out);
 /* The same for a name below rel. */

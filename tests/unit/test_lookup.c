@@ -4,6 +4,7 @@
  * (C-2.1 to C-2.4), and names that only look like whiteouts.
  */
 #define _GNU_SOURCE
+#include "fault_sys.h"
 #include "fixture.h"
 
 #include <errno.h>
@@ -332,6 +333,56 @@ static void many_layers(void **state)
     assert_false(find(f, "/last")->exists);
 }
 
+enum { DEEP = 100 };
+
+/* `depth` names below root + "/top": "d" each, but for the one in the middle. */
+static const char *deep(const char *root, size_t depth, const char *middle)
+{
+    static char path[1000];
+    size_t n = (size_t)snprintf(path, sizeof path, "%s/top", root);
+    for (size_t i = 0; i < depth; i++)
+        n += (size_t)snprintf(path + n, sizeof path - n, "/%s", i == DEEP / 2 ? middle : "d");
+    return path;
+}
+
+/* Find such a directory again: the error, and the calls that took. */
+static int locate_deep(struct fixture *f, size_t depth, const char *middle, unsigned *calls)
+{
+    const char *path = deep(f->mount, depth, middle);
+    size_t mark = f->ctx.used;
+    struct ovl_node *node = ovl_node_new(&f->ctx);
+    fault_arm(0, 0);
+    int r = ovl_locate(&f->ctx, node, path);
+    *calls = fault_disarm();
+    if (r == 0) {
+        assert_string_equal(node->path, path);
+        assert_string_equal(node->real, real(f, deep("upper", depth, middle)));
+        assert_true(node->exists && node->top == 0 && S_ISDIR(node->st.st_mode));
+        assert_false(ovl_has_lower(f->ovl, &node->dirs));
+    }
+    ovl_ctx_reset(&f->ctx, mark);
+    return r;
+}
+
+/* C-2.1, C-2.4, C-2.8: and where only the upper is left, not by a call for each name */
+static void a_deep_directory_is_found_again(void **state)
+{
+    struct fixture *f = *state;
+    make_dir(f, deep("upper", DEEP, "d"), 0755);
+    make_dir(f, deep("upper", DEEP, ".wh.d"), 0755);
+    make_link(f, deep("upper", DEEP / 2 + 1, "link"), "d");
+    make_dir(f, "lower2/top/d/d/d", 0755);
+    make_file(f, "upper/top/d/d/.wh..wh..opq", 0644, "");
+    fixture_open(f, "");
+    unsigned calls;
+    assert_int_equal(locate_deep(f, DEEP, "d", &calls), 0);
+    assert_in_range(calls, 4, DEEP / 2);
+    assert_int_equal(locate_deep(f, DEEP, "link", &calls), -ENOTDIR);
+    assert_int_equal(locate_deep(f, DEEP, ".wh.d", &calls), -ENOENT);
+    assert_int_equal(locate_deep(f, DEEP, "none", &calls), -ENOENT);
+    assert_int_equal(locate_deep(f, DEEP + 1, "d", &calls), -ENOENT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,6 +402,7 @@ int main(void)
         FIXTURE_TEST(the_root_of_a_layer_can_be_impure),
         FIXTURE_TEST(long_names),
         FIXTURE_TEST(many_layers),
+        FIXTURE_TEST(a_deep_directory_is_found_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
