@@ -36,8 +36,8 @@ enum variable { PRELOAD, AUDIT, TUNABLES, LIBRARY_PATH, VARIABLES };
 static const char *const variable[VARIABLES] = {"LD_PRELOAD=", "LD_AUDIT=", "GLIBC_TUNABLES=", "LD_LIBRARY_PATH="};
 
 #define NOWHERE SIZE_MAX
-/* What can be added beside those: the configuration and its record, the cwd, the program, and NULL. */
-#define ADDED (OVL_RECORD_PARTS + 4)
+/* What can be added beside those: the configuration and its record, the cwd, the program, its name, and NULL. */
+#define ADDED (OVL_RECORD_PARTS + 5)
 
 /* An environment that is being made. */
 struct build {
@@ -241,7 +241,8 @@ static char *write_library_path(char *to, const char *value, const char *directo
 static bool is_internal(const char *entry)
 {
     const char *value;
-    return value_of(entry, SHIM_ENV_CWD) || value_of(entry, SHIM_ENV_PROGRAM) || ovl_record_part(entry, &value) >= 0;
+    return value_of(entry, SHIM_ENV_CWD) || value_of(entry, SHIM_ENV_PROGRAM) || value_of(entry, SHIM_ENV_COMM) ||
+           ovl_record_part(entry, &value) >= 0;
 }
 
 /* Begin with the pointers of all but the internal variables, and room for `strings` and what changes in the
@@ -316,7 +317,7 @@ static void put_text(struct build *b, const char *name, const char *value)
     b->to = add_text(add_text(b->to, name), value) + 1;
 }
 
-char **shim_env_inside(struct shim_call *call, char *const *env, const struct shim_loader *loader)
+char **shim_env_inside(struct shim_call *call, char *const *env, const struct shim_loader *loader, const char *comm)
 {
     const char *record = ovl_space_record(call->ctx.space), *conf = ovl_space_conf(call->ctx.space);
     const char *library = shim_library();
@@ -327,7 +328,8 @@ char **shim_env_inside(struct shim_call *call, char *const *env, const struct sh
     struct build b;
     if (!begin(&b, call, env,
                run + sizeof CONF + strlen(conf) + 2 * (strlen(library) + sizeof SHIM_AUDIT_SUFFIX) + sizeof STATIC_TLS +
-                   directories + program + 2 * sizeof MARK + 2 + sizeof SHIM_ENV_CWD + SHIM_CWD_TEXT_MAX))
+                   directories + program + 2 * sizeof MARK + 2 + sizeof SHIM_ENV_COMM + (comm ? strlen(comm) : 0) +
+                   sizeof SHIM_ENV_CWD + SHIM_CWD_TEXT_MAX))
         return NULL;
     put(&b, PRELOAD, write_list(value_at(&b, PRELOAD), b.old[PRELOAD], ": ", library));
     put_help(&b, loader);
@@ -337,6 +339,8 @@ char **shim_env_inside(struct shim_call *call, char *const *env, const struct sh
     b.used += parts;
     if (loader->interpreter)
         put_text(&b, SHIM_ENV_PROGRAM, loader->program);
+    if (comm)
+        put_text(&b, SHIM_ENV_COMM, comm);
     if (shim_cwd_export(call, add_text(b.to, SHIM_ENV_CWD)) == 1)
         b.env[b.used++] = b.to;
     b.env[b.used] = NULL;

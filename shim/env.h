@@ -8,10 +8,12 @@
 
 #include "loader.h"
 
-/* Internal variables from one process to the next: the merged cwd and, where the loader was called itself, the
- * program's file; beside them the resolved configuration (ovl_record_put). */
+/* Internal variables from one process to the next: the merged cwd; where the loader was called itself, the program's
+ * file; the process's name (comm), where the kernel takes another from what it is given.  Beside them the resolved
+ * configuration (ovl_record_put). */
 #define SHIM_ENV_CWD "OVL_CWD="
 #define SHIM_ENV_PROGRAM "OVL_PROGRAM="
+#define SHIM_ENV_COMM "OVL_COMM="
 
 /* Whether this environment is the deliberate way out: OVL_CONF is set, but empty. */
 bool shim_env_lets_out(char *const *env);
@@ -27,9 +29,10 @@ bool shim_env_has_ours(const char *value, const char *separators);
 /* LD_LIBRARY_PATH without the directories that were put in for another program; NULL when there is no memory. */
 const char *shim_env_without_directories(struct ovl_ctx *ctx, const char *value);
 
-/* The environment for a program that stays inside, with the help that ld.so needs for it, or for one that is let
- * out: a new array, with the strings that need no change shared.  NULL when there is no memory. */
-char **shim_env_inside(struct shim_call *call, char *const *env, const struct shim_loader *loader);
+/* The environment for a program that stays inside, with the help that ld.so needs for it and the comm that it is to
+ * have (NULL: the kernel's), or for one that is let out: a new array, with the strings that need no change shared.
+ * NULL when there is no memory. */
+char **shim_env_inside(struct shim_call *call, char *const *env, const struct shim_loader *loader, const char *comm);
 char **shim_env_outside(struct shim_call *call, char *const *env);
 
 #endif

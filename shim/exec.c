@@ -333,6 +333,21 @@ static long run_loader(struct shim_call *call, const struct shim_loader *loader,
     return shim_result(REAL(execve)(loader->interpreter, to, envp));
 }
 
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* The comm of a process that the kernel is not given what was asked for: a link's name, a script's. NULL where it takes
+ * the same from what it is given. */
+static const char *find_comm(const struct shim_exec *exec, const struct target *given, const struct shim_loader *loader)
+{
+    const char *kernels = base_name(loader->interpreter ? loader->interpreter : given->path);
+    const char *name = base_name(*exec->path || !loader->interpreter ? exec->path : loader->program);
+    return *name && strcmp(name, kernels) != 0 ? name : NULL;
+}
+
 static long run_inside(struct shim_call *call, struct shim_exec *exec, const struct target *first)
 {
     struct chain chain = {.levels = 0};
@@ -349,12 +364,12 @@ static long run_inside(struct shim_call *call, struct shim_exec *exec, const str
     }
     if (r < 0)
         return r;
-    char **envp = shim_env_inside(call, exec->envp, &loader);
-    if (!envp)
-        return -ENOMEM;
     bool is_plain = !chain.moved && !loader.interpreter;
     if (is_plain) /* also for the names that the kernel makes of it: comm, AT_EXECFN */
         last = (struct target){.dirfd = exec->dirfd, .path = exec->path, .flags = exec->flags};
+    char **envp = shim_env_inside(call, exec->envp, &loader, is_plain ? NULL : find_comm(exec, &last, &loader));
+    if (!envp)
+        return -ENOMEM;
     if (!is_plain && chain.levels) {
         r = script_name(call, exec, &name);
         if (r < 0)

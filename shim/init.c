@@ -244,7 +244,9 @@ static void start_with_help(struct shim_call *call)
         (!loader.audit && !loader.library_path && !loader.interpreter))
         return;
     char *buf = ovl_ctx_alloc(&call->ctx, OVL_REAL_MAX);
-    char **env = buf ? shim_env_inside(call, environ, &loader) : NULL;
+    char comm[16] = "";
+    ovl_sys_prctl(PR_GET_NAME, (uintptr_t)comm);
+    char **env = buf ? shim_env_inside(call, environ, &loader, *comm ? comm : NULL) : NULL;
     if (!env)
         return;
     const char *path = find_program(buf, OVL_REAL_MAX);
@@ -306,8 +308,9 @@ static int start(void)
     audit_helps = record && shim_env_has_ours(getenv("LD_AUDIT"), ":");
     library_path = shim_first_variable("LD_LIBRARY_PATH=");
     program = record ? shim_first_variable(SHIM_ENV_PROGRAM) : NULL;
-    if (program) /* not the loader's name */
-        ovl_sys_prctl(PR_SET_NAME, (uintptr_t)(strrchr(program, '/') + 1));
+    const char *comm = record ? shim_first_variable(SHIM_ENV_COMM) : NULL;
+    if (comm)
+        ovl_sys_prctl(PR_SET_NAME, (uintptr_t)comm);
     shim_real_init();
     int result = record ? import(record, conf) : open_first(conf);
     if (mapped)

@@ -170,7 +170,7 @@ static int expand_inside(const char *text, wordexp_t *result, int flags)
         return REAL(wordexp)(text, result, flags);
     void *mark = shim_scratch_mark();
     const struct shim_loader none = {.audit = NULL}; /* the shell that libc runs */
-    char **own = environ, **inside = shim_env_inside(&call, own, &none);
+    char **own = environ, **inside = shim_env_inside(&call, own, &none, NULL);
     int r = WRDE_NOSPACE;
     if (inside) {
         environ = inside;

@@ -157,6 +157,18 @@ def test_scripts(sides):
           "env -i bin/script x", "env -i bin/bash-script x", "exec -a other bin/script 2>/dev/null || bash -c 'exec -a other bin/show x'")
 
 
+def test_comm(sides):
+    """C-4.3: the process's name is that which was asked for, a link's or a script's, not a layer file's."""
+    say = "read name </proc/$$/comm; echo $name"
+    high, low = {"bin/l": link("mybash"), "sub/out": link("/bin/bash"), "bin/s": script("#!@/bin/l", say),
+                 "bin/with-sh": script("#!/bin/sh", say), "bin/ls": link("with-sh")}, {
+                     "bin/mybash": program(pathlib.Path("/bin/bash").read_bytes())}
+    answers = sides(f"bin/l -c '{say}'", f"@/sub/out -c '{say}'", f"PATH=@/bin; l -c '{say}'", "bin/s", "cd sub; ../bin/s",
+                    "bin/with-sh", "bin/ls", f"bash -c 'exec -a other bin/l -c \"$1\"' x '{say}'", f"bin/mybash -c '{say}'",
+                    layers=[high, low])
+    assert [out for _, _, out, _ in answers] == [["l"], ["out"], ["l"], ["s"], ["s"], ["with-sh"], ["ls"], ["l"], ["mybash"]]
+
+
 LINES = ["#!", "#!\n", "#! \n", "#!  ", "#!\0", "#!\t\n", "#!\n/bin/sh\n", "#!/bin/echo", "#!/bin/echo\n", "#! /bin/echo \t a  b \t\n",
          "#!\t/bin/echo\ta\n", "#!/bin/echo \n", "#!/bin/echo\0 x\n", "#!/bin/echo a\0b\n", "#!/bin/echo a\r\n",
          "#!/bin/echo " + "a" * 240 + "\n", "#!/bin/echo " + "a" * 243 + "\n", "#!/bin/echo " + "a" * 244 + "\n",

@@ -326,14 +326,16 @@ def test_a_loader_inside(run, cc, ready):
     def make(mount):
         program = cc.file(source, f"-Wl,--dynamic-linker={mount}/ld/{name}")
         with_library = cc.program(f"-Wl,--dynamic-linker={mount}/ld/{name}", runpath="$ORIGIN/../lib")
-        return [{"bin/p": program, "bin/q": with_library, "bin/script": File(content=f"#!{mount}/bin/p  an argument \n", mode=0o755)},
+        return [{"bin/p": program, "bin/q": with_library, "bin/r": link("q"), "bin/script": File(content=f"#!{mount}/bin/p  an argument \n", mode=0o755)},
                 {f"ld/{name}": loader, "lib/libwho.so.1": ready.l1}], {}, {"p": program, "q": cc.program("-DPLUGIN_ONLY", f"-Wl,--dynamic-linker={mount}/ld/{name}")}
     results = run(None, "@/bin/p a 'b c'", "bin/p", "%/p x", "bin/script y", "bash -c 'exec -a zero bin/p --argv0 -x'", "bin/q",
-                  "cd bin; PATH=. p z", "bin/q exe comm", "%/q exe", make=make)
+                  "cd bin; PATH=. p z", "bin/q exe comm", "%/q exe",
+                  "bin/r comm", make=make)
     assert [r.out for r in results[:5]] == ["@/bin/p|a|b c|\n", "bin/p|\n", "%/p|x|\n", "@/bin/p|an argument|bin/script|y|\n", "zero|--argv0|-x|\n"]
-    assert [r.status for r in results] == [7, 7, 7, 7, 7, 0, 7, 0, 0] and not any(r.err for r in results)
+    assert [r.status for r in results] == [7, 7, 7, 7, 7, 0, 7, 0, 0, 0] and not any(r.err for r in results)
     assert results[5].out == "who: l1\n" and results[6].out == "p|z|\n"
     assert results[7].lines[1:] == ["exe: @/bin/q", "comm: q"] and results[8].lines[1] == "exe: %/q"
+    assert results[9].lines[1] == "comm: r"
 
 
 def test_no_loader_inside(run, cc):
