@@ -40,6 +40,10 @@ static enum form form_of(uint8_t op)
     if (op < 0x40 && (op & 7) == 5)
         return WORD; /* the same with %eax */
     switch (op) {
+    case 0x68: /* push $imm */
+        return WORD;
+    case 0x6a:
+        return BYTE;
     case 0x63: /* movslq */
     case 0x84: /* test */
     case 0x85:
