@@ -22,7 +22,7 @@ case ${1-} in
     ;;
 esac
 
-long_sources=''
+long_sources='xz-utils tar libarchive json-c leveldb rust-fd-find libyaml-libyaml-perl python-cffi'
 user=12345 # the ordinary user, as in tests/integration/conftest.py
 log=build/log
 fetched=${OVL_FETCHED:-$PWD/build/fetched}
@@ -62,7 +62,7 @@ install_packages() {
         libc6-dbg locales tzdata libcmocka-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user \
         python3 python3-pytest python3-pytest-xdist strace util-linux acl attr e2fsprogs fakeroot git perl \
         dpkg-dev debhelper gdb libjemalloc-dev libgoogle-perftools-dev libasan8 libtsan2 libgomp1 libperl-dev \
-        python3-dev fuse-overlayfs umoci libpython3.11-testsuite
+        python3-dev fuse-overlayfs umoci libpython3.11-testsuite python3-setuptools ninja-build
 }
 
 # download SOURCE...: these source packages.
@@ -82,7 +82,20 @@ fetch() {
 
 # What the integration tests of the long tier need besides: one line a test file.
 install_packages_long() {
-    sh tests/tools/packages.sh
+    # test_builds.py
+    sh tests/tools/packages.sh cargo rustc librust-serde-json-dev librust-serde-derive-dev librust-regex-dev \
+        librust-cc-dev librust-anyhow-dev golang-go default-jdk-headless nodejs python3-pip python3-venv python3-wheel
+    # A nodejs that is not Debian's brings both along.
+    command -v npm || sh tests/tools/packages.sh npm
+    [ -d /usr/include/node ] || sh tests/tools/packages.sh libnode-dev
+}
+
+# What tests/integration/node/package-lock.json names, in a cache out of which npm installs without a network.
+npm_cache() {
+    [ ! -e "$fetched/npm.complete" ] || return 0
+    cp -R tests/integration/node "$public/node"
+    npm --prefix "$public/node" ci --cache "$fetched/npm" --ignore-scripts --no-audit --no-fund
+    touch "$fetched/npm.complete"
 }
 
 shell_scripts() {
@@ -128,7 +141,8 @@ traced() {
     mkdir -p "$public/ubsan"
     cp build/asan/shim/libovl.so build/asan/shim/libovl-audit.so "$public/ubsan"
     OVL_STRACE=1 OVL_SIDES=ovl OVL_LIBRARY=$public/ubsan/libovl.so /usr/bin/python3 -m pytest -q -rs -n 2 \
-        --dist loadfile -p no:cacheprovider -m "not long" --ignore tests/integration/test_packages.py tests/integration
+        --dist loadfile -p no:cacheprovider -m "not long" --ignore tests/integration/test_packages.py \
+        --ignore tests/integration/test_builds.py tests/integration
 }
 
 # example NAME: run examples/NAME.sh as an ordinary user.
@@ -167,8 +181,10 @@ if $long; then
         step $preset cmake --workflow --preset $preset
     done
     step packages-long install_packages_long
+    # shellcheck disable=SC2086
     step fetch-long fetch $long_sources
     step fetch-python download python3.11
+    step npm-cache npm_cache
     step integration-long integration long
     for source in tests/fuzz/fuzz_*.c; do
         name=$(basename "$source" .c)

@@ -11,7 +11,9 @@ import hashlib
 import os
 import pathlib
 import re
+import shutil
 import subprocess
+import zlib
 
 import pytest
 
@@ -24,7 +26,8 @@ EPOCH = "1700000000"
 class Twice:
     """One place, used outside and inside.
 
-    p: the place; src: the pristine tree, the overlay's lower; outside: what the plain run left there; upper."""
+    p: the place; src: the pristine tree; lowers: the overlay's, by default that tree; outside: what the plain run left
+    there; upper."""
 
     def __init__(self, world, role, tools, guard):
         self.base = world.base()
@@ -42,24 +45,25 @@ class Twice:
     def configuration(self):
         return f"mount={self.place},lowerdir={':'.join(self.lowers)},upperdir={self.upper}"
 
-    def environment(self, inside):
+    def environment(self, conf):
         env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": self.home,
                "LC_ALL": "C.UTF-8", "TZ": "UTC", "SOURCE_DATE_EPOCH": EPOCH, "LOGNAME": "user", "USER": "user"}
-        if inside:
-            env["OVL_CONF"] = self.configuration
+        if conf:
+            env["OVL_CONF"] = conf
             env["LD_PRELOAD"] = self.tools.library
             env["OVL_LOG_FILE"] = os.path.join(self.base, "ovl.log")
         return env
 
-    def sh(self, script, cwd, inside=False, timeout=1200, check=True):
-        """What the script prints, stdout and stderr."""
+    def sh(self, script, cwd, inside=False, conf="", timeout=1200, check=True):
+        """What the script prints, stdout and stderr.  conf: inside another overlay than the place's."""
+        conf = conf or (self.configuration if inside else "")
         # The overlay begins behind setpriv: its work directory is its first process's.
-        variables = [f"{k}={v}" for k, v in self.environment(inside).items()]
+        variables = [f"{k}={v}" for k, v in self.environment(conf).items()]
         argv = self.role.drop() + ["env", "-i", *variables, "sh", "-ec", f"cd {cwd}\n{script}"]
         done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd="/",
                               umask=0o022, timeout=timeout, text=True, errors="surrogateescape")
         if check and done.returncode != 0:
-            pytest.fail(f"{'inside' if inside else 'outside'}: status {done.returncode}\n{done.stdout[-6000:]}",
+            pytest.fail(f"{'inside' if conf else 'outside'}: status {done.returncode}\n{done.stdout[-6000:]}",
                         pytrace=False)
         return done.stdout
 
@@ -68,26 +72,55 @@ class Twice:
         subprocess.run(["chown", "-hR", f"{self.role.uid}:{self.role.gid}", self.base], check=True)
 
     def run(self, script, cwd, timeout=1200):
-        """The script's output outside and inside. The lower layer must not change."""
+        """The script's output outside and inside. No lower layer may change."""
         self.own()
         subprocess.run(["cp", "-a", self.src, self.place], check=True)
-        before = layers.fingerprint(self.src)
+        before = [layers.fingerprint(lower) for lower in self.lowers]
         outside = self.sh(script, cwd, timeout=timeout)
         os.rename(self.place, self.outside)
         inside = self.sh(script, cwd, inside=True, timeout=timeout)
         assert not os.path.exists(self.place), "the real file system was reached below the mount"
-        assert layers.fingerprint(self.src) == before, "the lower layer was changed (C-3.1)"
+        assert [layers.fingerprint(lower) for lower in self.lowers] == before, "a lower layer was changed (C-3.1)"
         return outside, inside
 
     def tree(self, inside, below=".", but="^$"):
-        """path, type, mode, size or link target, content hash of everything below a directory of the place."""
+        """The listing of a directory of the place."""
         if not inside:
             os.rename(self.outside, self.place)
-        script = r"""find . \( -type f -printf '%p %y %m %s ' -exec sha256sum {} \; \) -o -printf '%p %y %m %l\n'"""
-        out = self.sh(script, os.path.join(self.place, below), inside=inside)
+        found = self.listing(os.path.join(self.place, below), inside, but)
         if not inside:
             os.rename(self.place, self.outside)
-        return sorted(line for line in out.splitlines() if not re.search(but, line))
+        return found
+
+    def listing(self, root, inside=False, but="^$"):
+        """path, type, mode, size or link target, content hash of everything below a directory."""
+        out = self.sh(r"""
+            find . -type f -printf '%p\t%y %m %s\n' -o -printf '%p\t%y %m %l\n'
+            find . -type f -exec sha256sum {} +
+            """, root, inside=inside)
+        hashes = {path: digest for digest, path in re.findall(r"^\\?([0-9a-f]{64})  (.*)$", out, re.M)}
+        lines = [f"{path} {what} {hashes.get(path, '')}" for path, what in re.findall(r"^(\./.*|\.)\t(.*)$", out, re.M)]
+        return sorted(line for line in lines if not re.search(but, line))
+
+    def spread(self, count):
+        """The pristine tree out of so many lower layers: each file is in one of them, in the next is a whiteout of it,
+        in the one after that a stale file."""
+        self.lowers = [os.path.join(self.base, f"l{number}") for number in range(count)]
+        for folder, _, files in os.walk(self.src):
+            relative = os.path.relpath(folder, self.src)
+            for name in files:
+                of = zlib.crc32(os.path.join(relative, name).encode()) % count
+                at = [os.path.normpath(os.path.join(lower, relative)) for lower in self.lowers[of:of + 3]]
+                for parent in at:
+                    os.makedirs(parent, exist_ok=True)
+                shutil.copy2(os.path.join(folder, name), os.path.join(at[0], name), follow_symlinks=False)
+                for parent in at[1:2]:
+                    pathlib.Path(parent, f".wh.{name}").touch()
+                for parent in at[2:]:
+                    pathlib.Path(parent, name).write_text("stale\n")
+            for lower in self.lowers:
+                if os.path.isdir(os.path.join(lower, relative)):
+                    shutil.copystat(folder, os.path.join(lower, relative))
 
     def unpack(self, package, name=None):
         """A Debian source package becomes a directory of the lower layer."""
