@@ -65,6 +65,16 @@ comm -13 "$tmp/known" "$tmp/exported" |
     complain "exported by $libc, but in neither table: wrap it, or say why not" || status=1
 comm -23 "$tmp/expected" "$tmp/exported" | complain "in the tables, but not exported by $libc" || status=1
 
+# The README says how many there are.
+wrapped=$(sort -u "$tmp/wrapped" | wc -l)
+reasoned=$(sort -u "$tmp/reasons" | wc -l)
+sed 's/^#define TWIN.*/#define TWIN(symbol, name)/; s/^#define SINCE.*/#define SINCE(symbol, version)/' "$tmp/names.c" \
+    >"$tmp/bodies.c"
+bodies=$("$CC" -E -P -Ishim "$tmp/bodies.c" | grep -o '@[^@]*@' | sort -u | wc -l)
+if ! grep -qxF "| libovl | $wrapped, by $bodies bodies | $reasoned |" README.md; then
+    echo "$wrapped, by $bodies bodies | $reasoned" | complain 'is not what the README says' || status=1
+fi
+
 # not_wrapped.def stays readable: sorted below each reason.
 awk '/^@[a-z]/ { group = $1; last = "" }
      /^    / { for (i = 1; i <= NF; i++) { if (group == "" || $i <= last) print $i; last = $i } }' \
