@@ -5,6 +5,7 @@ often with this operation, by kind and state."""
 import collections
 import os
 import random
+import re
 
 from case import Case
 from model import Model, Node
@@ -26,6 +27,10 @@ def escaped(name):
     for byte in os.fsencode(name):
         out.append(chr(byte) if 32 < byte < 127 and byte != 92 else f"\\x{byte:02x}")
     return "".join(out) or '""'
+
+
+def unescaped(word):
+    return os.fsdecode(re.sub(rb"\\x(..)", lambda found: bytes.fromhex(found[1].decode()), word.encode()))
 
 
 class Fd:
@@ -324,6 +329,8 @@ class Generator:
 
     def on_fd(self, op, slot, fd, *words, content=False):
         place = (None, "", fd.node) if fd else (None, "", None)
+        if op == "fident" and fd and (fd.lost or fd.node.names == 0 and fd.node.of_lower):
+            return
         note = "older-view" if fd and content and fd.older else None
         if fd and fd.node.kind == "dir" and not self.model.is_alive(fd.node):
             note = "removed-directory"
@@ -562,7 +569,7 @@ class Generator:
             self.emit(op, place, self.path(place), *words)
         if node is None and self.model.may_change(folder) and not (kind == "device" and self.model.user):
             self.model.add(folder, name, Node(kind, "upper", mode & ~self.umask,
-                                              target if kind == "link" else ""))
+                                              unescaped(target) if kind == "link" else ""))
         elif node is not None and op == "put":
             self.opened(29, place, ["O_WRONLY", "O_CREAT", "O_TRUNC"], 0o666)
 

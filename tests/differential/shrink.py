@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: MIT
 """Making a failing case small: operations first, then objects of the layers, then whole layers."""
 
+import time
+
 import layers
 
 
-def shrink(case, fails, tries=400):
-    """The smallest case found that still fails.  fails(case) says so; it is asked at most so often."""
-    asked = 0
+def shrink(case, fails, seconds=45):
+    """The smallest case that could be found in this time and still fails: fails(case) says so."""
+    end = time.monotonic() + seconds
 
     def still(smaller):
-        nonlocal asked
-        asked += 1
-        return asked <= tries and fails(smaller)
+        return time.monotonic() < end and fails(smaller)
 
     for i in range(len(case.scripts)):
         def with_script(lines, i=i):

@@ -78,13 +78,14 @@ SIDES_LEFT_OUT = {
 OURS = [
     ("nameless-identity",
      "a copied-up file that is open and has lost its last name shows the copy's own numbers",
-     lambda words, wanted, ovl: words[0] == "fident" and ovl.endswith("nameless"), False),
+     lambda words, wanted, ovl: words[0] == "fident" and "nameless" in " ".join([ovl, *wanted]), False),
     ("fifo-ends",
      "a FIFO that is open is not the one that was copied up since",
      lambda words, wanted, ovl: "ENXIO" in {ovl, *wanted} and words[0] in ("put", "append", "open", "openat"), True),
     ("lost-descriptor",
      "a read-only descriptor of a lower file whose name was removed or moved since changes nothing (docs/design.md)",
-     lambda words, wanted, ovl: ovl == "EROFS" and words[0] in FD_CHANGES, True),
+     lambda words, wanted, ovl: (ovl == "EROFS" and words[0] in FD_CHANGES) or
+     (ovl == "EXDEV" and words[0] in ("linkfd", "linkat")), True),
     ("openat2-links", "where a restriction hangs on where a symbolic link leads to, openat2 is not there (wrap_openat2.c)",
      lambda words, wanted, ovl: ovl == "ENOSYS" and words[0] == "openat2", True),
 ]

@@ -58,7 +58,8 @@ int fd_of(const char *word);
 /* Keep an opened descriptor in a slot, which is empty after a failure, and answer for the call. */
 void keep(const char *word, int fd);
 struct timespec time_of(const char *word);
-/* The class of an object's identity: the same number for the same (device, inode). */
+/* The class of an object's identity: the number of the first question that was answered by this (device, inode), so
+ * that a wrong answer changes none of the others. */
 int identity(dev_t dev, ino_t ino);
 
 #endif
