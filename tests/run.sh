@@ -145,6 +145,34 @@ traced() {
         --ignore tests/integration/test_builds.py tests/integration
 }
 
+# differential OPERATIONS SEED [OPTION...]: random operations, as root (where we are) and as an ordinary user.
+differential() {
+    operations=$1
+    seed=$2
+    shift 2
+    cp build/dev/shim/libovl.so build/dev/shim/libovl-audit.so "$public"
+    for user_too in '' --as-user; do
+        [ "$(id -u)" = 0 ] || [ -n "$user_too" ] || continue
+        OVL_LIBRARY=$public/libovl.so /usr/bin/python3 tests/differential/run.py --operations "$operations" \
+            --seed "$seed" $user_too "$@"
+    done
+}
+
+# A part that is the same each time, and one that never is.
+differential_short() {
+    differential 4000 1
+    differential 2000 "$(date +%s)"
+    differential 1000 1 --processes 4
+    differential 1000 1 --processes 4 --shared
+}
+
+differential_long() {
+    differential 1000000 1 --jobs 2
+    differential 200000 1 --processes 4
+    differential 200000 1 --processes 4 --shared
+    OVL_LIBRARY=$public/libovl.so /usr/bin/python3 tests/differential/planted.py
+}
+
 # example NAME: run examples/NAME.sh as an ordinary user.
 example() {
     mkdir -p "$public/examples"
@@ -173,6 +201,7 @@ step shellcheck shell_scripts
 step valgrind valgrind_unit
 step integration integration "not long"
 step traced traced
+step differential differential_short
 for name in readonly layers oci-layer; do
     step "example-$name" example "$name"
 done
@@ -186,6 +215,7 @@ if $long; then
     step fetch-python download python3.11
     step npm-cache npm_cache
     step integration-long integration long
+    step differential-long differential_long
     for source in tests/fuzz/fuzz_*.c; do
         name=$(basename "$source" .c)
         step "$name" fuzz "${name#fuzz_}"

@@ -73,23 +73,30 @@ SIDES_LEFT_OUT = {
     "same-layer-device": "the bare directory lies on one file system",
 }
 
-# Where libovl answers otherwise than both: name, reason, what it applies to (words, the others' answers, libovl's), and
-# whether the trees differ from there on.
-OURS = [
-    ("nameless-identity",
-     "a copied-up file that is open and has lost its last name shows the copy's own numbers",
-     lambda words, wanted, ovl: words[0] == "fident" and "nameless" in " ".join([ovl, *wanted]), False),
-    ("fifo-ends",
-     "a FIFO that is open is not the one that was copied up since",
-     lambda words, wanted, ovl: "ENXIO" in {ovl, *wanted} and words[0] in ("put", "append", "open", "openat"), True),
-    ("lost-descriptor",
-     "a read-only descriptor of a lower file whose name was removed or moved since changes nothing (docs/design.md)",
-     lambda words, wanted, ovl: (ovl == "EROFS" and words[0] in FD_CHANGES) or
-     (ovl == "EXDEV" and words[0] in ("linkfd", "linkat")), True),
-    ("openat2-links", "where a restriction hangs on where a symbolic link leads to, openat2 is not there (wrap_openat2.c)",
-     lambda words, wanted, ovl: ovl == "ENOSYS" and words[0] == "openat2", True),
-]
+@dataclass(frozen=True)
+class Own:
+    """Where libovl answers otherwise than both; explains() gets the words, the others' answers and libovl's."""
+    name: str
+    why: str
+    explains: Callable
+    parts: bool
+
+
 FD_CHANGES = {"fchmod", "fchown", "futimens", "fsetxattr", "fremovexattr", "linkfd", "linkat"}
+
+OURS = [
+    Own("nameless-identity", "a copied-up file that is open and has lost its last name shows the copy's own numbers",
+        lambda words, wanted, ovl: words[0] == "fident" and "nameless" in " ".join([ovl, *wanted]), False),
+    Own("fifo-ends", "a FIFO that is open is not the one that was copied up since",
+        lambda words, wanted, ovl: "ENXIO" in {ovl, *wanted} and words[0] in ("put", "append", "open", "openat"), True),
+    Own("lost-descriptor",
+        "a read-only descriptor of a lower file whose name was removed or moved since changes nothing (docs/design.md)",
+        lambda words, wanted, ovl: (ovl == "EROFS" and words[0] in FD_CHANGES) or
+        (ovl == "EXDEV" and words[0] in ("linkfd", "linkat")), True),
+    Own("openat2-links",
+        "where a restriction hangs on where a symbolic link leads to, openat2 is not there (shim/wrap_openat2.c)",
+        lambda words, wanted, ovl: ovl == "ENOSYS" and words[0] == "openat2", True),
+]
 
 # What an operation of the differential test is annotated with, because only its generator knows that it applies: the
 # sides may answer differently.
@@ -115,7 +122,7 @@ def links(answer):
 
 def ours(words, wanted, ovl):
     """None, or whether the difference that explains libovl's answer parts the trees."""
-    found = [parts for _, _, explains, parts in OURS if explains(words, wanted, ovl)]
+    found = [own.parts for own in OURS if own.explains(words, wanted, ovl)]
     return found[0] if found else None
 
 
@@ -128,3 +135,22 @@ def find(words, bare, kernel):
 
 def explained(name):
     return name in SIDES_LEFT_OUT or any(d.name == name for d in DIFFERENCES)
+
+
+def table():
+    """docs/differences.md."""
+    lines = ["# Explained differences", "",
+             "Written by `python3 tests/integration/differences.py`: the tests accept what stands here and nothing else.",
+             "", "Where the bare file system and Linux overlayfs answer differently, libovl follows one of them:", "",
+             "| difference | right | why |", "|---|---|---|"]
+    lines += [f"| {d.name} | {d.right} | {d.why} |" for d in DIFFERENCES]
+    lines += ["", "Where libovl answers otherwise than both:", "", "| difference | why |", "|---|---|"]
+    lines += [f"| {own.name} | {own.why} |" for own in OURS]
+    lines += [f"| {name} | {why} |" for name, why in ANNOTATIONS.items()]
+    lines += ["", "Where a side can't be asked at all:", "", "| reason | why |", "|---|---|"]
+    lines += [f"| {name} | {why} |" for name, why in SIDES_LEFT_OUT.items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(table(), end="")
