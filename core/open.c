@@ -53,6 +53,17 @@ static int open_for_writing(struct ovl_ctx *ctx, struct ovl_node *node, int flag
     return ovl_open_exact(node->real, flags & ~(O_CREAT | O_EXCL), 0);
 }
 
+/* What is written to a FIFO changes its times, and both ends must be of one object: whoever opens it opens the copy. */
+static int open_fifo(struct ovl_ctx *ctx, struct ovl_node *node, int flags)
+{
+    int r = 0;
+    if (node->ovl->has_upper && node->top != 0)
+        r = ovl_may(ctx, node->ovl, ovl_layer_of(node), node->real, &node->st, wanted_access(flags & ~O_TRUNC), true);
+    if (r == 0 && node->ovl->has_upper)
+        r = ovl_copy_up(ctx, node, OVL_COPY_ALL);
+    return r < 0 ? r : ctx->ops->open(node->real, flags & ~(O_CREAT | O_EXCL), 0);
+}
+
 static int open_existing(struct ovl_ctx *ctx, struct ovl_node *node, int flags)
 {
     const mode_t mode = node->st.st_mode;
@@ -68,9 +79,11 @@ static int open_existing(struct ovl_ctx *ctx, struct ovl_node *node, int flags)
         return -ELOOP;
     if (S_ISDIR(mode) && is_for_writing(flags))
         return -EISDIR;
-    /* FIFOs, devices and sockets have no data to copy: they are opened where they are. */
     if (S_ISREG(mode) && is_for_writing(flags))
         return open_for_writing(ctx, node, flags);
+    if (S_ISFIFO(mode))
+        return open_fifo(ctx, node, flags);
+    /* Devices and sockets have no data to copy: they are opened where they are. */
     return ctx->ops->open(node->real, flags & ~(O_CREAT | O_EXCL), 0);
 }
 
