@@ -201,13 +201,27 @@ static int clear_target(struct ovl_ctx *ctx, const struct end *to)
     return r < 0 ? r : ovl_markers_clear(ctx, node->ovl, node->real);
 }
 
-/* A directory goes where a whiteout has the name: the two change places. */
+/* A directory goes where a whiteout has the name: the two change places.  What comes to the old name need not be a
+ * whiteout there: an attribute counts in a marked directory only. */
 static int swap_with_whiteout(struct ovl_ctx *ctx, const struct move *m)
 {
-    int r = ctx->ops->rename(m->from.node->real, m->place, EXCHANGE);
-    if (r == 0 && !m->from.lower)
-        ovl_sys_unlink(m->from.node->real);
-    return r;
+    const struct ovl_node *from = m->from.node;
+    bool takes_name = ovl_whiteout_takes_name(from);
+    bool beside = m->from.lower && !takes_name;
+    int r = beside ? ovl_whiteout_make(ctx, from) : m->from.lower ? ovl_whiteout_allow(ctx, from) : 0;
+    if (r < 0)
+        return r;
+    r = ctx->ops->rename(from->real, m->place, EXCHANGE);
+    if (r < 0) {
+        if (beside)
+            ovl_whiteout_remove(ctx, from);
+        return r;
+    }
+    if (beside || !m->from.lower)
+        ovl_sys_unlink(from->real);
+    else if (ovl_whiteout_make(ctx, from) < 0)
+        ovl_log_line(OVL_LOG_WARN, from->path, ": hidden by another form of whiteout", NULL);
+    return 0;
 }
 
 static int move_over(struct ovl_ctx *ctx, const struct move *m)

@@ -170,6 +170,8 @@ int ovl_whiteout_make(struct ovl_ctx *ctx, const struct ovl_node *node);
 int ovl_whiteout_remove(struct ovl_ctx *ctx, const struct ovl_node *node);
 /* Whether the overlay would hide the node's name by an object of that very name. */
 bool ovl_whiteout_takes_name(const struct ovl_node *node);
+/* Let a whiteout of the xattr form count under the node's name: its directory gets the mark that this needs. */
+int ovl_whiteout_allow(struct ovl_ctx *ctx, const struct ovl_node *node);
 /* Whether the upper has a whiteout under the node's very name (a device or an xattr form). */
 int ovl_whiteout_at_name(struct ovl_ctx *ctx, const struct ovl_node *node);
 /* Mark the upper directory `real` as opaque, or take away every mark in it. */

@@ -224,25 +224,39 @@ bool ovl_whiteout_takes_name(const struct ovl_node *node)
     return node->ovl->whiteout == OVL_WHITEOUT_KERNEL || is_too_long(node);
 }
 
+/* Mark the directory of a name in the upper as one that can hold the xattr form. */
+static int mark_directory(struct ovl_ctx *ctx, const struct ovl_node *node)
+{
+    char *dir = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    int r = dir ? ovl_upper_path(ctx, node, dir) : -ENOMEM;
+    if (r < 0)
+        return r;
+    *(char *)(uintptr_t)ovl_strrchr(dir, '/') = '\0';
+    int marked = is_marked(dir, 'x');
+    if (marked != 0)
+        return marked < 0 ? marked : 0;
+    r = ovl_sys_lsetxattr(dir, "user." XATTR_OPAQUE, "x", 1, 0);
+    return r == -EOPNOTSUPP ? -ENAMETOOLONG : r;
+}
+
+int ovl_whiteout_allow(struct ovl_ctx *ctx, const struct ovl_node *node)
+{
+    if (node->ovl->whiteout == OVL_WHITEOUT_KERNEL)
+        return 0;
+    size_t mark = ctx->used;
+    int r = mark_directory(ctx, node);
+    ovl_ctx_reset(ctx, mark);
+    return r;
+}
+
 /* The xattr form is made aside and moved to its place, so that it is never seen as an empty file. */
 static int make_xattr_form(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside)
 {
     int r = ovl_sys_mknod(aside, S_IFREG | WHITEOUT_MODE, 0);
     if (r == 0)
         r = ovl_sys_lsetxattr(aside, "user." XATTR_WHITEOUT, "y", 1, 0);
-    if (r == 0) {
-        char *dir = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
-        if (!dir)
-            return -ENOMEM;
-        r = ovl_upper_path(ctx, node, dir);
-        if (r == 0)
-            *(char *)(uintptr_t)ovl_strrchr(dir, '/') = '\0';
-        int marked = r < 0 ? r : is_marked(dir, 'x');
-        if (marked < 0)
-            r = marked;
-        else if (!marked)
-            r = ovl_sys_lsetxattr(dir, "user." XATTR_OPAQUE, "x", 1, 0);
-    }
+    if (r == 0)
+        r = mark_directory(ctx, node);
     return r == -EOPNOTSUPP ? -ENAMETOOLONG : r;
 }
 

@@ -89,6 +89,22 @@ def test_another_name_for_what_lost_one(compare):
     """)
 
 
+def test_a_directory_takes_the_place_of_a_long_name(compare):
+    """C-2.2, C-3.6: the whiteout of a name that is too long for .wh. is no whiteout under the old name."""
+    long = "L" * 255
+    compare([{f"d/{long}/f": "1", "e/s/x": "2", f"h/{long[1:]}/f": "3"}], f"""
+        unlink @/d/{long}/f
+        rmdir @/d/{long}
+        rename @/e/s @/d/{long}
+        stat @/e/s
+        rename @/d/{long} @/e/s
+        rename @/h/{long[1:]} @/d/{long}
+        readdir @/h
+        readdir @/e
+        readdir @/d
+    """, without={"kernel": "directory-rename"})
+
+
 def test_no_mark_where_nothing_is_hidden(world):
     """C-3.7: a directory made over a whiteout is opaque, and loses its mark where no lower layer has its new name."""
     side = world.ovl([{"f": "1", "d/": None}], upper={})
