@@ -75,10 +75,10 @@ def judge_script(script, answers, dropped, verdict, shared):
 
 
 def judge_one(words, got):
-    """compare.judge; where the kernel is not asked any more, libovl may differ from the bare file system as it did."""
+    """compare.judge; where the kernel is not asked, libovl may differ from the bare file system as the kernel would."""
     if "kernel" not in got and "bare" in got and "ovl" in got:
         difference = differences.find(words, got["bare"], got["ovl"])
-        if difference and difference.name == "hidden-names":
+        if difference and difference.right == "kernel":
             return None
     return compare.judge((words, 1), got)
 

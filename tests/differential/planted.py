@@ -87,21 +87,19 @@ FAULTS = [
           "int r = 0;\n    r = ctx->ops->unlink"),
     Fault("new-directory-merges", "3.7", "core/create.c",
           "int r = m->kind == MAKE_DIR ? ovl_opaque_set(ctx, o, place) : 0;", "int r = 0;"),
-    Fault("full-directory-removed", "3.7", "core/remove.c", "r = listing.count > 2 ?", "r = listing.count > 3 ?"),
+    Fault("full-directory-removed", "3.7", "core/remove.c",
+          "return r > 0 ? -ENOTEMPTY : r;", "return r > 1 ? -ENOTEMPTY : r < 0 ? r : 0;"),
     Fault("umask-twice", "3.7", "core/create.c",
           "return ctx->ops->mkdir(path, m->mode);", "return ctx->ops->mkdir(path, m->mode & ~(mode_t)022);"),
-    Fault("read-only-file-written", "3.9", "core/permission.c", "return st->st_mode & S_IWUSR;", "return true;", ("--as-user",)),
-    Fault("access-ignores-the-copy", "3.9", "core/permission.c",
-          "if (r == 0 && (want & W_OK) && !may_write_copy(st, effective))\n        r = -EACCES;", "", ("--as-user",)),
+    Fault("read-only-file-written", "3.9", "core/permission.c",
+          "return (want & ~(int)(st->st_mode >> class)) == 0;", "return true || class + want;", ("--as-user",)),
     Fault("slash-ignored", "3.13", "core/remove.c", "if (node->slash)\n        return -ENOTDIR;\n    size_t mark", "size_t mark"),
 ]
 
 
-def replaced(fault, root):
-    text = (root / fault.file).read_text()
-    if text.count(fault.old) != 1:
-        raise SystemExit(f"{fault.name}: its text is {text.count(fault.old)} times in {fault.file}: bring it up to date")
-    return text.replace(fault.old, fault.new)
+def misfit(fault):
+    times = (ROOT / fault.file).read_text().count(fault.old)
+    return None if times == 1 else f"{fault.name}: its text is {times} times in {fault.file}: bring it up to date"
 
 
 class Copy:
@@ -128,7 +126,7 @@ class Copy:
         """The library with one fault."""
         file = self.root / fault.file
         whole = file.read_text()
-        file.write_text(replaced(fault, self.root))
+        file.write_text(whole.replace(fault.old, fault.new))
         try:
             library = self.build()
         finally:
@@ -155,8 +153,9 @@ def main():
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     faults = [fault for fault in FAULTS if not options.names or fault.name in options.names]
-    for fault in faults:
-        replaced(fault, ROOT)
+    misfits = [text for text in map(misfit, faults) if text]
+    if misfits:
+        raise SystemExit("\n".join(misfits))
     if options.check:
         print(f"{len(faults)} faults fit the sources")
         return 0
