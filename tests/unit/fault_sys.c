@@ -9,6 +9,7 @@
 #include "sys.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 
 long __real_ovl_sys_raw(long nr, long a, long b, long c, long d, long e, long f);
 long __wrap_ovl_sys_raw(long nr, long a, long b, long c, long d, long e, long f);
@@ -64,10 +65,30 @@ static bool can_fail(long nr)
     }
 }
 
+#if defined __has_feature
+#if __has_feature(thread_sanitizer)
+#define IS_TSAN 1
+#endif
+#endif
+
+/* TSan must see memory come and go: what one thread gives back and another one gets at the same address is no race. */
+static long pass_on(long nr, long a, long b, long c, long d, long e, long f)
+{
+#ifdef IS_TSAN
+    if (nr == SYS_mmap) {
+        void *p = mmap((void *)a, (size_t)b, (int)c, (int)d, (int)e, f);
+        return p == MAP_FAILED ? -errno : OVL_SYS_PTR(p);
+    }
+    if (nr == SYS_munmap)
+        return munmap((void *)a, (size_t)b) < 0 ? -errno : 0;
+#endif
+    return __real_ovl_sys_raw(nr, a, b, c, d, e, f);
+}
+
 long __wrap_ovl_sys_raw(long nr, long a, long b, long c, long d, long e, long f)
 {
     if (!fault.on || (!can_fail(nr) && fault.error != FAULT_KILL) || ++fault.calls != fault.fail_at)
-        return __real_ovl_sys_raw(nr, a, b, c, d, e, f);
+        return pass_on(nr, a, b, c, d, e, f);
     fault.hit = nr;
     if (fault.error == FAULT_KILL)
         __real_ovl_sys_raw(SYS_kill, __real_ovl_sys_raw(SYS_getpid, 0, 0, 0, 0, 0, 0), SIGKILL, 0, 0, 0, 0);
