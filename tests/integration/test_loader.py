@@ -447,7 +447,7 @@ def test_flavours(run, cc, ready, flavour):
     assert [(r.status, r.lines[:1] and r.lines[0].split()[0], r.err) for r in results] == [(0, "l1", ""), (0, "plain", ""), (0, "plain", "")]
 
 
-@pytest.mark.parametrize("preload", ["libjemalloc.so.2", "libtcmalloc.so.4", "libasan.so.8"])
+@pytest.mark.parametrize("preload", ["libjemalloc.so.2", "libtcmalloc.so.4", "libasan.so.8", "libubsan.so.1"])
 def test_preloaded(run, preload):
     """C-1.11: an allocator or a sanitizer's library beside ours, before and behind it."""
     found = subprocess.run(["gcc", f"-print-file-name={preload}"], capture_output=True, text=True, check=True).stdout.strip()
