@@ -100,6 +100,8 @@ void calls_by_descriptor(void)
     int fd = open("deep/a/b/c/d/x", O_RDWR);
     result("copy up", write(fd, "more", 4));
     result("fstat", fstat(fd, &st));
+    result("fsync", fsync(fd));
+    result("fdatasync", fdatasync(fd));
     close(fd);
     fd = open("/proc/self/cwd/e/../e", O_RDONLY | O_DIRECTORY);
     result("openat", close(openat(fd, "h", O_RDONLY)));

@@ -88,8 +88,8 @@ def test_owners_are_not_lost(world, first, user_only):
     """C-3.3, C-3.6: what a faked root has given away stays so through copy-up, rename, links: as on the bare directory."""
     for name, script in OWNERS.items():
         made = world.make([LOW], {}, sides=["bare", "ovl"])
-        if "ovl" not in made:
-            pytest.skip("needs the library under test")
+        if len(made) < 2:
+            pytest.skip("needs both sides")
         want, have = fake(made["bare"], None, None, script), fake(made["ovl"], first, world.tools.library, script)
         assert (have.returncode, have.stdout, have.stderr) == (0, want.stdout, ""), name
         assert want.stdout and (want.returncode, want.stderr) == (0, ""), name
@@ -160,8 +160,8 @@ def test_faketime(world, first, user_only):
     if not library:
         pytest.skip("needs libfaketime")
     made = world.make([{"f": "f\n", "d/g": "g\n"}], {}, sides=["bare", "ovl"])
-    if "ovl" not in made:
-        pytest.skip("needs the library under test")
+    if len(made) < 2:
+        pytest.skip("needs both sides")
     said = {}
     for name, side in made.items():
         preload = library if name == "bare" else [*library, world.tools.library]
