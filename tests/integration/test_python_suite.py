@@ -2,16 +2,16 @@
 """CPython's own tests (Debian's libpython3.11-testsuite), test by test, outside and inside (C-4.1 to C-4.7).
 
 Fast tier: /usr/bin/python3, with an overlay in place over its library tree and one for temporary files.  Long tier:
-a Python of its own, program and library tree and temporary files all below one mount, of two lower layers.
+a Python of its own, program and library tree and temporary files all below one mount, of three lower layers.
 """
 
+import collections
 import os
 import pathlib
 import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
-import zlib
 
 import pytest
 
@@ -22,9 +22,9 @@ PROGRAM = pathlib.Path("/usr/bin/python3.11")
 
 FAST = ["test_fileio", "test_glob", "test_posix"]
 LONG = ["test_compileall", "test_ctypes", "test_dbm", "test_distutils", "test_fcntl", "test_fileio", "test_glob",
-        "test_import", "test_importlib", "test_io", "test_mailbox", "test_mmap", "test_os", "test_pathlib", "test_posix",
-        "test_runpy", "test_shutil", "test_sqlite3", "test_subprocess", "test_tarfile", "test_tempfile", "test_venv",
-        "test_zipfile", "test_zipimport"]
+        "test_import", "test_importlib", "test_io", "test_mailbox", "test_mmap", "test_os", "test_pathlib",
+        "test_posix", "test_runpy", "test_shutil", "test_sqlite3", "test_subprocess", "test_tarfile", "test_tempfile",
+        "test_venv", "test_zipfile", "test_zipimport"]
 FEWEST = 10  # tests that the smallest of these modules has
 
 
@@ -62,13 +62,14 @@ class Python(Twice):
     def differences(self, module, only=()):
         outside, inside = (self.outcomes(module, inside, only) for inside in (False, True))
         assert only or len(outside) >= FEWEST, f"{module}: {len(outside)} tests outside"
-        print(f"{module}: {len(outside)} tests outside, {len(inside)} inside")
+        for side, found in (("outside", outside), ("inside", inside)):
+            print(module, side, dict(collections.Counter(outcome.split()[0] for outcome in found.values())))
         return {name: (outside.get(name), inside.get(name)) for name in outside.keys() | inside.keys()
                 if outside.get(name) != inside.get(name)}
 
 
 class InPlace(Python):
-    """The machine's Python; a layer over its library tree has some of the same files again, and what it adds and removes."""
+    """The machine's Python; a layer over its library tree has some of its files again, adds one and removes one."""
 
     program = "/usr/bin/python3"
 
@@ -89,45 +90,30 @@ class InPlace(Python):
 
 
 class Whole(Python):
-    """A Python of the place's own; inside, each file is in one of two layers, in every directory."""
+    """A Python of the place's own; inside, every directory of it is merged of three."""
 
-    program = "../../usr/bin/python3.11"
+    @property
+    def program(self):
+        return f"{self.place}/usr/bin/python3.11"
 
     def build(self):
-        self.lowers = [f"{self.base}/high", f"{self.base}/low"]
         make_tree(pathlib.Path(self.src))
-        split(self.src, *self.lowers)
+        self.spread(3)
 
 
 def make_tree(root):
     """A place with a Python of its own."""
     shutil.copytree(LIBRARY, root / "usr/lib/python3.11", symlinks=True,
                     ignore=shutil.ignore_patterns("__pycache__", "*.a"))
+    shutil.copytree("/usr/include/python3.11", root / "usr/include/python3.11")
     (root / "usr/bin").mkdir()
     shutil.copy2(PROGRAM, root / "usr/bin")
     (root / "usr/bin/python3").symlink_to("python3.11")
     # Debian's package of the tests lacks this one: it comes from the source package.
-    for archive in FETCHED.glob("source/python3.11_*.orig.tar.*"):
-        subprocess.run(["tar", "-C", root / "usr/lib/python3.11/test", "--strip-components=3", "--wildcards", "-xf",
-                        archive, "*/Lib/test/test_sqlite3"], check=True)
-
-
-def split(whole, high, low):
-    """Two layers that merge to the whole tree; what the higher one hides would not even compile."""
-    for folder, dirs, files in os.walk(whole):
-        relative = os.path.relpath(folder, whole)
-        for layer in (high, low):
-            os.makedirs(os.path.join(layer, relative))
-        for name in files + [name for name in dirs if os.path.islink(os.path.join(folder, name))]:
-            path = os.path.join(relative, name)
-            hides = zlib.crc32(path.encode()) % 2
-            shutil.copy2(os.path.join(whole, path), os.path.join(high if hides else low, path), follow_symlinks=False)
-            if hides:
-                pathlib.Path(low, path).write_text("hidden by the layer above\n")
-        pathlib.Path(high, relative, ".wh.removed.py").touch()
-        pathlib.Path(low, relative, "removed.py").write_text("removed by the layer above\n")
-        for layer in (high, low):
-            shutil.copystat(folder, os.path.join(layer, relative))
+    found = sorted(FETCHED.glob("source/python3.11_*.orig.tar.*"))
+    assert found, f"no source of python3.11 in {FETCHED}: run tests/tools/fetch.sh {FETCHED} python3.11"
+    subprocess.run(["tar", "-C", root / "usr/lib/python3.11/test", "--strip-components=3", "--wildcards", "-xf",
+                    found[0], "*/Lib/test/test_sqlite3"], check=True)
 
 
 def read(report):
@@ -137,7 +123,7 @@ def read(report):
         kinds = [child.tag for child in case if child.tag in ("skipped", "error", "failure", "output")]
         outcome = kinds[0] if kinds else case.get("outcome", "ok")
         reason = re.sub(r"test_\d+_tmp", "test_PID_tmp", case.find("skipped").text) if outcome == "skipped" else ""
-        found[case.get("name")] = f"{outcome} {reason}".rstrip()
+        found[case.get("name", "(without a name)")] = f"{outcome} {reason}".rstrip()
     return found
 
 
