@@ -85,6 +85,8 @@ install_packages_long() {
     # test_builds.py
     sh tests/tools/packages.sh cargo rustc librust-serde-json-dev librust-serde-derive-dev librust-regex-dev \
         librust-cc-dev librust-anyhow-dev golang-go default-jdk-headless nodejs python3-pip python3-venv python3-wheel
+    # test_whole_root.py
+    sh tests/tools/packages.sh debootstrap passwd adduser
     # A nodejs that is not Debian's brings both along.
     command -v npm || sh tests/tools/packages.sh npm
     [ -d /usr/include/node ] || sh tests/tools/packages.sh libnode-dev
