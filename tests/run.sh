@@ -22,7 +22,7 @@ case ${1-} in
     ;;
 esac
 
-long_sources='xz-utils tar libarchive json-c leveldb rust-fd-find libyaml-libyaml-perl python-cffi findutils'
+long_sources='xz-utils tar libarchive json-c leveldb rust-fd-find libyaml-libyaml-perl python-cffi findutils grep'
 user=12345 # the ordinary user, as in tests/integration/conftest.py
 log=build/log
 fetched=${OVL_FETCHED:-$PWD/build/fetched}

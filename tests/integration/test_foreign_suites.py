@@ -31,8 +31,9 @@ EXPLAINED = {
     },
 }
 # How many tests must pass outside: fewer, and the suite was not really run.
-PASSING = {"coreutils": 840, "findutils": 700}
+PASSING = {"coreutils": 840, "findutils": 700, "grep": 290}
 BUILD = "./configure -q --disable-nls CFLAGS=-O0 >configure.out 2>&1 && make -s -j2 >make.out 2>&1"
+TRIES = 3  # of a test alone
 CHECK = "make -k -j2 check >check.out 2>&1 || echo failed"
 
 
@@ -56,7 +57,7 @@ def again(twice, package, name, inside):
     while not (built / folder / "Makefile").exists():
         folder = folder.parent
     log = os.path.relpath(name, folder)
-    return twice.sh(f"cd {folder} && rm -f {log}.trs {log}.log; make {log}.log >/dev/null 2>&1; "
+    return twice.sh(f"cd {folder} && rm -f {log}.trs {log}.log; make {log}.log >/dev/null 2>&1 || true; "
                     f"sed -n 's/^:test-result: //p' {log}.trs", place, inside=inside).split(" ")[0].strip()
 
 
@@ -84,10 +85,12 @@ def test_suite(twice, package):
         if name in EXPLAINED.get(package, {}) or outside.get(name) == inside.get(name):
             continue
         a, b = outside.get(name), inside.get(name)
-        if ": " not in name and a and b:
+        for _ in range(TRIES if ": " not in name and a and b else 0):
             b = again(twice, package, name, inside=True)
             a = a if a == b else outside_again(twice, package, name)
-        if a != b:
+            if a == b:
+                break
+        else:
             differences.append(f"{name}: {a} outside, {b} inside")
     print(f"{package}: {len(outside)} tests, {passed} passed, {sum(v == 'SKIP' for v in outside.values())} skipped outside; "
           f"{sum(outside[n] == inside.get(n) for n in outside)} the same inside at once")
