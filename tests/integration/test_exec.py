@@ -445,6 +445,18 @@ def test_environment_of_someone_with_fewer_rights(world, mode, where):
     assert (done.stdout, done.stderr) == (where + "\n", "")
 
 
+def test_too_little_address_space_is_never_the_way_out(world):
+    """C-1.11, C-4.6: where ld.so can't map libovl it goes on without; then nothing may run."""
+    side = world.ovl([{"f": "inside"}], {})
+    os.mkdir(side.mount)
+    with open(f"{side.mount}/f", "w") as f:
+        f.write("outside")
+    script = f"for i in $(seq 1000 100 9000); do (ulimit -v $i; cat {side.mount}/f 2>/dev/null; echo); done"
+    result, = side.run([(["sh", "-c", script], "")])
+    seen = result.out.split("\n")
+    assert set(seen) == {"", "inside"} and len(seen) == 82, result
+
+
 def test_file_capabilities(inside, programs, world):
     """C-1.12: so does one with file capabilities."""
     if world.role.root or os.geteuid() != 0 or not shutil.which("setcap"):
