@@ -9,6 +9,7 @@
 #include "text.h"
 #include "wrap.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -274,6 +275,25 @@ static int rename_places(struct shim_call *call, struct place *from, struct plac
     return (int)shim_result(REAL(renameat)(from->dirfd, from->path, to->dirfd, to->path));
 }
 
+static bool is_name_too_long(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return strlen(slash ? slash + 1 : path) > NAME_MAX && strlen(path) < PATH_MAX;
+}
+
+/* The kernel finds both directories before it looks for the names, and the old one first. */
+static int find_places(struct shim_call *call, struct place *from, struct place *to)
+{
+    const char *old = from->path, *new = to->path;
+    int first = find_place(call, from, OVL_CHANGE | OVL_NAME);
+    if (first < 0 && !(first == -ENAMETOOLONG && is_name_too_long(old)))
+        return first;
+    int second = find_place(call, to, OVL_CHANGE | OVL_NAME);
+    if (second == -ENAMETOOLONG && is_name_too_long(new) && from->where == SHIM_INSIDE)
+        return first < 0 ? first : from->node->exists ? second : -ENOENT;
+    return first < 0 && second == 0 ? first : second;
+}
+
 int wrap_renameat2(int from_dirfd, const char *from_path, int to_dirfd, const char *to_path, unsigned flags)
 {
     struct shim_call call;
@@ -284,9 +304,7 @@ int wrap_renameat2(int from_dirfd, const char *from_path, int to_dirfd, const ch
     struct place to = {to_dirfd, to_path, NULL, 0, OVL_LAST_NAME};
     int r = ovl_check_rename_flags(flags);
     if (r == 0)
-        r = find_place(&call, &from, OVL_CHANGE | OVL_NAME);
-    if (r == 0)
-        r = find_place(&call, &to, OVL_CHANGE | OVL_NAME);
+        r = find_places(&call, &from, &to);
     if (r == 0)
         r = rename_places(&call, &from, &to, flags);
     return (int)shim_leave(&call, r);

@@ -50,8 +50,10 @@ static void do_creat(char **a)
 }
 static void do_close(char **a)
 {
-    say(close(fd_of(a[1])));
-    slot[number(a[1]) % SLOTS] = -1;
+    int r = close(fd_of(a[1]));
+    if (r == 0)
+        slot[number(a[1]) % SLOTS] = -1;
+    say(r);
 }
 static void do_dup(char **a)
 {

@@ -42,6 +42,19 @@ def test_flags_come_first(compare):
     """)
 
 
+def test_both_directories_come_first(compare):
+    """C-3.13: a name that is too long is found out when both directories were found."""
+    long = "T" * 256
+    compare([{"f": "1", "d/": None}], f"""
+        rename @/d/{long} @/f/x
+        rename @/d/{long} @/no/x
+        rename @/d/{long} @/x
+        rename @/f @/d/{long}
+        rename @/no/x @/d/{long}
+        rename @/no/{long} @/f/x
+    """)
+
+
 def test_flags_beside_o_path(compare):
     """C-3.13: all but three are ignored."""
     compare([{"f": "1", "d/": None}], """
