@@ -450,7 +450,8 @@ class Generator:
         slot, fd = self.fd("fstatat", slots=(*FILES, *FOLDERS))
         if fd and not fd.older:
             op = self.random.choice(["fstatat", "statx"])
-            self.emit(op, (None, "", fd.node), slot, '""', "AT_EMPTY_PATH")
+            gone = fd.node.kind == "dir" and not self.model.is_alive(fd.node)
+            self.emit(op, (None, "", fd.node), slot, '""', "AT_EMPTY_PATH", note="removed-directory" if gone else None)
 
     def do_read(self):
         op = self.random.choice(["sum", "sum", "getxattr", "lgetxattr", "listxattr", "llistxattr"])

@@ -71,7 +71,14 @@ def judge_script(script, answers, dropped, verdict, shared):
             return
         difference = differences.find(words, got["bare"], got["kernel"]) if {"bare", "kernel"} <= got.keys() else None
         if difference and difference.parts:
-            dropped.add("kernel" if difference.right == "bare" else "bare")
+            dropped |= went_another_way(difference, got)
+
+
+def went_another_way(difference, got):
+    """The sides that did something else than libovl."""
+    if difference.right != "either":
+        return {"kernel" if difference.right == "bare" else "bare"}
+    return {name for name in ("bare", "kernel") if got[name] != got.get("ovl", got["bare"])}
 
 
 def judge_one(words, got):

@@ -23,6 +23,12 @@ MOUNT = {"@", "@/"}
 
 DIFFERENCES = [
     Difference(
+        "border-or-rename", "either",
+        "by a path with .. a rename can leave the mount, which a bare directory is not; or it is directory-rename",
+        lambda words, bare, kernel: words[0].startswith("rename") and kernel == "EXDEV" and bare == "ok" and
+        any(word.startswith("..") for word in words[1:]),
+        parts=True),
+    Difference(
         "directory-rename", "bare",
         "overlayfs without redirect_dir gives EXDEV for a directory that has lower content; C-3.6 wants it renamed",
         lambda words, bare, kernel: words[0].startswith("rename") and kernel == "EXDEV" and not MOUNT & set(words) and
