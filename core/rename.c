@@ -302,7 +302,7 @@ static void discard_copies(struct ovl_ctx *ctx, const struct end *end)
 static int sweep_below(struct ovl_ctx *ctx, struct ovl_node *node, void *arg)
 {
     (void)arg;
-    if (!S_ISDIR(node->st.st_mode))
+    if (!S_ISDIR(node->st.st_mode) || node->top != 0) /* never in a layer, whatever has gone wrong */
         return 0;
     int r = ovl_markers_sweep(ctx, node->ovl, node->real, false);
     return r < 0 ? r : OVL_VISIT_BELOW;
@@ -316,6 +316,8 @@ static void sweep(struct ovl_ctx *ctx, const struct end *moved, const struct end
         return;
     struct ovl_node *now = ovl_node_new(ctx);
     int r = now ? ovl_locate(ctx, now, to->node->path) : -ENOMEM;
+    if (r == 0 && now->top != 0)
+        r = -ESTALE;
     if (r == 0)
         r = ovl_markers_sweep(ctx, now->ovl, now->real, to->lower);
     /* Without lower content nothing below had anything to hide. */
