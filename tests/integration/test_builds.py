@@ -427,7 +427,8 @@ def test_cargo_project(twice):
     manifest.write_text(re.sub(r"(?ms)^\[dev-dependencies.*?^$", "", manifest.read_text()))
     outside, inside = twice.run("""
         mkdir ../tmp && export TMPDIR="$PWD/../tmp" CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0
-        cargo --quiet test --bins --offline --jobs 2 | grep '^test ' | sort
+        cargo --quiet build --offline --jobs 2 2>/dev/null
+        cargo --quiet test --bins --offline --jobs 2 2>/dev/null | grep '^test ' | sort
         target/debug/fd --type file . ./src | sort
         """, f"{twice.place}/fd")
     assert inside == outside

@@ -54,7 +54,7 @@ class Twice:
             env["OVL_LOG_FILE"] = os.path.join(self.base, "ovl.log")
         return env
 
-    def sh(self, script, cwd, inside=False, conf="", timeout=1200, check=True):
+    def sh(self, script, cwd, inside=False, conf="", timeout=3600, check=True):
         """What the script prints, stdout and stderr.  conf: inside another overlay than the place's."""
         conf = conf or (self.configuration if inside else "")
         # The overlay begins behind setpriv: its work directory is its first process's.
@@ -71,7 +71,7 @@ class Twice:
         """Everything so far is the ordinary user's: nothing but libovl protects the lower layer."""
         subprocess.run(["chown", "-hR", f"{self.role.uid}:{self.role.gid}", self.base], check=True)
 
-    def run(self, script, cwd, timeout=1200):
+    def run(self, script, cwd, timeout=3600):
         """The script's output outside and inside. No lower layer may change."""
         self.own()
         subprocess.run(["cp", "-a", self.src, self.place], check=True)
