@@ -428,7 +428,7 @@ def test_cargo_project(twice):
     outside, inside = twice.run("""
         mkdir ../tmp && export TMPDIR="$PWD/../tmp" CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0
         cargo --quiet build --offline --jobs 2 2>/dev/null
-        cargo --quiet test --bins --offline --jobs 2 2>/dev/null | grep '^test ' | sort
+        cargo test --bins --offline --jobs 2 2>/dev/null | grep ' [.][.][.] ' | sort
         target/debug/fd --type file . ./src | sort
         """, f"{twice.place}/fd")
     assert inside == outside
