@@ -15,6 +15,8 @@ import subprocess
 
 import pytest
 
+from twice import unpack
+
 pytestmark = pytest.mark.untraced("the lower layer is where everything lies: a path does not tell who means it")
 
 LOADER = {"x86_64": "/lib64/ld-linux-x86-64.so.2", "aarch64": "/lib/ld-linux-aarch64.so.1"}[platform.machine()]
@@ -139,6 +141,33 @@ def test_install_into_usr(root):
         "/usr/bin/ovl-tool text\n/usr/bin/ovl-link text\novl-link\novl-tool\nremoved\n/usr/share/licences\n")
     assert {"usr/bin/ovl-tool", "usr/share/ovl-whole/text"} <= set(root.changed())
     assert os.path.exists("/usr/bin/env") and os.path.exists("/usr/share/common-licenses/GPL-2")
+    root.check_real_root()
+
+
+# A new program, one that replaces the system's own, and one with a shared library.
+PROJECTS = {"hello": ("hello", "Hello, world!"), "sed": ("echo a | sed s/a/replaced/; sed --version", "replaced"),
+            "xz-utils": ("echo packed | xz | xz -d", "packed")}
+INFO = "usr/share/info/dir"  # has entries of the system's too
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("package", PROJECTS)
+def test_projects_are_installed(root, package):
+    """`make install` with the prefix /usr: the upper has the files that DESTDIR gets outside, and they are used."""
+    unpack(package, root.path("src"))
+    root.own(root.path("src"))
+    root.run("""cd $B/src
+        { ./configure --prefix=/usr --libdir="/usr/lib/$(gcc -print-multiarch)" --disable-dependency-tracking
+          make -j 2; make install DESTDIR=$B/dest; } >$B/built 2>&1 || { tail -n 50 $B/built; exit 1; }""", inside=False)
+    program, says = PROJECTS[package]
+    assert says in root.run(f"cd $B/src; make install >$B/log 2>&1 || {{ tail -n 50 $B/log; exit 1; }}; cd /; {program}")
+    wanted = {str(path.relative_to(root.path("dest"))) for path in pathlib.Path(root.path("dest")).rglob("*")
+              if not path.is_dir() or path.is_symlink()}
+    assert {name for name in root.changed() if name.startswith("usr/")} - {INFO} == wanted - {INFO}
+    for name in wanted - {INFO}:
+        made, there = pathlib.Path(root.path("dest"), name), pathlib.Path(root.upper, name)
+        assert (os.readlink(made) == os.readlink(there) if made.is_symlink() else
+                made.read_bytes() == there.read_bytes() and made.stat().st_mode == there.stat().st_mode), name
     root.check_real_root()
 
 

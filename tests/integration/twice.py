@@ -124,10 +124,14 @@ class Twice:
 
     def unpack(self, package, name=None):
         """A Debian source package becomes a directory of the lower layer."""
-        found = sorted(FETCHED.glob(f"source/{package}_*.dsc"))
-        assert found, f"no source of {package} in {FETCHED}: run tests/tools/fetch.sh {FETCHED} {package}"
-        subprocess.run(["dpkg-source", "--no-check", "-x", str(found[0]), f"{self.src}/{name or package}"], check=True,
-                       capture_output=True)
+        unpack(package, f"{self.src}/{name or package}")
+
+
+def unpack(package, to):
+    """A Debian source package becomes a directory."""
+    found = sorted(FETCHED.glob(f"source/{package}_*.dsc"))
+    assert found, f"no source of {package} in {FETCHED}: run tests/tools/fetch.sh {FETCHED} {package}"
+    subprocess.run(["dpkg-source", "--no-check", "-x", str(found[0]), to], check=True, capture_output=True)
 
 
 def sha256(path):
