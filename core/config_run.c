@@ -22,9 +22,10 @@
 #define PROC_FILE_MAX ((size_t)8 << 20)
 #define DENTS_SIZE ((size_t)32 << 10)
 
-/* How often, and after how many nanoseconds, a process in the middle of an exec is looked at again. */
-#define EXEC_TRIES 20
-#define EXEC_WAIT 1000000
+/* How often a process in the middle of an exec is looked at again, and after how many nanoseconds the first time; then
+ * later and later, so as not to keep step with one that executes one program after the other. */
+#define EXEC_TRIES 30
+#define EXEC_WAIT 200000
 
 struct run {
     const struct ovl_plans *plans;
@@ -61,21 +62,26 @@ static void proc_path(char *buf, size_t n, uint64_t pid, const char *file)
     ovl_append(buf, n, (size_t)length, file);
 }
 
-/* When a process was started, in clock ticks since boot (field 22 of /proc/PID/stat, proc(5)); 0 when it is not
- * there, ended, or can't be seen. */
-static uint64_t start_time(uint64_t pid)
+/* A field of /proc/PID/stat behind the state (proc(5)); 0 when the process is not there, ended, or can't be seen. */
+static uint64_t stat_field(uint64_t pid, int wanted)
 {
     char path[64];
-    char text[512];
+    char text[1024];
     proc_path(path, sizeof path, pid, "/stat");
     if (read_file(path, text, sizeof text) <= 0)
         return 0;
     const char *p = ovl_strrchr(text, ')');
     if (!p || p[1] != ' ' || p[2] == 'Z' || p[2] == 'X')
         return 0;
-    for (int field = 2; field < 22 && *p; p++)
+    for (int field = 2; field < wanted && *p; p++)
         field += *p == ' ';
     return ovl_parse_decimal(&p);
+}
+
+/* When a process was started, in clock ticks since boot. */
+static uint64_t start_time(uint64_t pid)
+{
+    return stat_field(pid, 22);
 }
 
 static bool is_alive(uint64_t pid, uint64_t start)
@@ -129,7 +135,10 @@ static bool is_between_programs(uint64_t pid, ssize_t environ_length)
 {
     char path[64], program[1];
     proc_path(path, sizeof path, pid, "/exe"); /* what ended and what is the kernel's own has none */
-    return environ_length == 0 && ovl_sys_readlink(path, program, sizeof program) > 0;
+    if (environ_length != 0 || ovl_sys_readlink(path, program, sizeof program) <= 0)
+        return false;
+    uint64_t end = stat_field(pid, 51); /* env_end */
+    return end == 0 || stat_field(pid, 50) != end;
 }
 
 static bool takes_part(uint64_t pid, char *buf, const struct marks *marks)
@@ -146,9 +155,9 @@ static bool takes_part(uint64_t pid, char *buf, const struct marks *marks)
             return true;
         if (!is_between_programs(pid, length))
             return false;
-        ovl_sys_nanosleep(EXEC_WAIT);
+        ovl_sys_nanosleep((i + 1) * EXEC_WAIT);
     }
-    return false;
+    return true; /* in doubt, the work directory is in use */
 }
 
 /* Look through one buffer of /proc: the first process of those in it that takes part in the run, or 0. */
