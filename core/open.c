@@ -87,6 +87,18 @@ static int open_existing(struct ovl_ctx *ctx, struct ovl_node *node, int flags)
     return ctx->ops->open(node->real, flags & ~(O_CREAT | O_EXCL), 0);
 }
 
+/* Whether what was found is not there any more, or has been away: a rename changes its ctime.  A whiteout that had its
+ * name for that moment, a device, may have answered the call with any error. */
+static bool is_replaced(const struct ovl_node *node)
+{
+    const struct stat *then = &node->st;
+    struct stat now;
+    int r = ovl_sys_lstat(node->real, &now);
+    return r == -ENOENT ||
+           (r == 0 && (now.st_ino != then->st_ino || now.st_dev != then->st_dev ||
+                       now.st_ctim.tv_sec != then->st_ctim.tv_sec || now.st_ctim.tv_nsec != then->st_ctim.tv_nsec));
+}
+
 static int open_once(struct ovl_ctx *ctx, struct ovl_node *node, int flags, mode_t mode)
 {
     if (!node->exists) {
@@ -96,13 +108,7 @@ static int open_once(struct ovl_ctx *ctx, struct ovl_node *node, int flags, mode
         return r == -EEXIST && !(flags & O_EXCL) ? -ESTALE : r;
     }
     int r = open_existing(ctx, node, flags);
-    /* Removed or replaced since we looked, perhaps by a whiteout of that very name. */
-    bool gone = r == -ENOENT || (r == -ELOOP && !S_ISLNK(node->st.st_mode));
-    if (r == -EACCES || r == -ENXIO || r == -ENOTDIR) {
-        struct stat now;
-        gone = ovl_sys_lstat(node->real, &now) == 0 && ovl_is_whiteout(ctx, node->real, &now) == 1;
-    }
-    return gone ? -ESTALE : r;
+    return r == -ENOENT || (r < 0 && is_replaced(node)) ? -ESTALE : r;
 }
 
 int ovl_open(struct ovl_ctx *ctx, struct ovl_node *node, int flags, mode_t mode)
