@@ -65,6 +65,10 @@ DIFFERENCES = [
         "names of a lower file that another layer hides are counted, as on the lower file itself",
         lambda words, bare, kernel: words[0] in LINK_COUNTS and without_links(bare) == without_links(kernel) and
         links(bare) < links(kernel)),
+    Difference(
+        "fifo-times", "bare",
+        "what is written to a FIFO changes its times; overlayfs keeps those of its layer",
+        lambda words, bare, kernel: words[0] in LINK_COUNTS and is_fifo(bare) and without_time(bare) == without_time(kernel)),
 ]
 
 # Why a whole scenario can't be put to one side.
@@ -118,6 +122,15 @@ LINK_COUNTS = {"stat", "lstat", "fstat", "fstatat", "tree"}
 
 def without_links(answer):
     return " ".join(w for w in answer.split(" ") if not w.startswith("nlink="))
+
+
+def is_fifo(answer):
+    return answer.removeprefix("ok ").startswith("p ")
+
+
+def without_time(answer):
+    """What put_stat of opsh.c tells ends with the time."""
+    return answer.rsplit(" ", 1)[0]
 
 
 def covers(annotation):
