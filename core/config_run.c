@@ -155,7 +155,7 @@ static bool takes_part(uint64_t pid, char *buf, const struct marks *marks)
             return true;
         if (!is_between_programs(pid, length))
             return false;
-        ovl_sys_nanosleep((i + 1) * EXEC_WAIT);
+        ovl_sys_nanosleep((i + 1L) * EXEC_WAIT);
     }
     return true; /* in doubt, the work directory is in use */
 }
