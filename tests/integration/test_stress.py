@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Eight threads, a signal handler, forks and vforks, all at work in one overlay (C-3.4, C-3.6, C-4.5): no wrong answer and
-no standstill. stress.c knows what each name must show; that it knows right, the bare directory and Linux overlayfs say."""
+no standstill. stress.c knows what each name must show; that it knows right, the bare directory says. (Linux overlayfs can't
+be asked: a signal ends its waiting for another's copy-up, and open gives EINTR.)"""
 
 import pathlib
 import subprocess
@@ -33,9 +34,8 @@ def run(world, stress, seconds, side, options=""):
     return made[side]
 
 
-@pytest.mark.parametrize("side", ["bare", "kernel"])
-def test_the_program_itself(world, stress, side, user_only):
-    run(world, stress, 1, side)
+def test_the_program_itself(world, stress, user_only):
+    run(world, stress, 1, "bare")
 
 
 @pytest.mark.untraced("the trace would be its slowest part")
