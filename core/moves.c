@@ -292,13 +292,6 @@ ssize_t ovl_place_of(struct ovl_ctx *ctx, const char *real, char *buf, size_t n)
 
 /* ---- writing ---------------------------------------------------------------------------------------- */
 
-/* Whether this process may make a file so long: it would get SIGXFSZ. */
-static bool may_write_to(uint64_t end)
-{
-    struct rlimit limit;
-    return ovl_sys_prlimit(RLIMIT_FSIZE, NULL, &limit) < 0 || end <= limit.rlim_cur;
-}
-
 /* An entry for the log, and where it belongs. */
 struct writing {
     struct ovl_ctx *ctx;
@@ -311,7 +304,7 @@ struct writing {
 static int write_entry(void *arg)
 {
     const struct writing *w = arg;
-    if (!may_write_to(w->at + w->n))
+    if (!ovl_sys_may_write(w->at + w->n))
         return -EFBIG;
     int fd = open_log(w->ctx, w->ovl, O_WRONLY | O_CREAT);
     if (fd < 0)
