@@ -10,6 +10,9 @@ import layers
 KINDS = {kind.__name__: kind for kind in (layers.File, layers.Dir, layers.Link, layers.Fifo, layers.Device,
                                           layers.Whiteout, layers.Same)}
 
+READS = ("read", "pread", "fsum", "mmapsum", "lseek", "fstat", "fgetxattr", "flistxattr")
+COPIED_UP = "30"  # a slot that no operation uses
+
 
 @dataclasses.dataclass
 class Case:
@@ -39,6 +42,26 @@ class Case:
         """The layers as layers.build wants them; upper None stays None."""
         lowers = [layers.expand(layer) for layer in copy.deepcopy(self.lowers)]
         return lowers, None if self.upper is None else layers.expand(copy.deepcopy(self.upper))
+
+    def copied_up_before(self, i, n):
+        """The case with the file that operation n of script i reads by a descriptor copied up before it is opened, or None
+        where it reads none."""
+        words = self.scripts[i][n].split(" ")
+        if words[0] not in READS or len(words) < 2:
+            return None
+        slot = words[1]
+        for at in range(n - 1, -1, -1):
+            words = self.scripts[i][at].split(" ")
+            if words[0] == "dup" and words[1] == slot:
+                slot = words[2]
+            elif words[0] in ("open", "openat") and words[1] == slot:
+                break
+        else:
+            return None
+        path = words[2:3] if words[0] == "open" else words[2:4]
+        line = " ".join([words[0], COPIED_UP, *path, "O_WRONLY"])
+        script = self.scripts[i][:at] + [line] + self.scripts[i][at:]
+        return self.changed(scripts=self.scripts[:i] + [script] + self.scripts[i + 1:])
 
     def to_json(self):
         facts = dataclasses.asdict(self.changed(lowers=[], upper=None))

@@ -14,6 +14,7 @@ class Verdict:
     def __init__(self):
         self.problems, self.operations, self.succeeded = [], 0, 0
         self.ended = False  # by a difference of ours, after which the trees can't be compared
+        self.at = None  # the first problem's script and operation
 
     @property
     def signature(self):
@@ -36,7 +37,7 @@ def judge(case, outcomes):
     dropped = set()  # sides that went another, explained way
     for i, script in enumerate(case.scripts):
         answers = {name: outcome.answers[i] for name, outcome in outcomes.items()}
-        judge_script(script, answers, dropped, verdict, case.shared)
+        judge_script(i, script, answers, dropped, verdict, case.shared)
     if verdict.ended:
         return verdict
     if len(case.scripts) == 1:
@@ -50,7 +51,7 @@ def judge(case, outcomes):
     return verdict
 
 
-def judge_script(script, answers, dropped, verdict, shared):
+def judge_script(i, script, answers, dropped, verdict, shared):
     verdict.operations += len(script)
     for name, lines in answers.items():
         if len(lines) < len(script):
@@ -75,6 +76,7 @@ def judge_script(script, answers, dropped, verdict, shared):
             return
         if problem and parts is None:
             verdict.problems.append(f"operation {n}: {problem}")
+            verdict.at = i, n
             return
         difference = differences.find(words, got["bare"], got["kernel"]) if {"bare", "kernel"} <= got.keys() else None
         if difference and difference.parts:

@@ -85,7 +85,20 @@ class Bench:
             without = ("kernel",)
         else:
             without = ()
-        return judge.judge(case, self.sides.run(case, without))
+        verdict = judge.judge(case, self.sides.run(case, without))
+        if verdict.at and self.is_older_view(case, verdict, without):
+            verdict.problems, verdict.ended = [], True
+        return verdict
+
+    def is_older_view(self, case, verdict, without):
+        """The difference 'older-view' where the generator did not foresee it: the answer is right when the file is
+        copied up before it is opened."""
+        i, n = verdict.at
+        early = case.copied_up_before(i, n)
+        if early is None:
+            return False
+        again = judge.judge(early, self.sides.run(early, without))
+        return again.at is None and not again.problems or again.at is not None and again.at > (i, n + 1)
 
     def close(self):
         self.sides.close()

@@ -115,11 +115,14 @@ class Sides:
         all_at_once = " & ".join(self.command(side, name, i) + f"; echo $? >{side.base}/{i}.status"
                                  for i in range(len(scripts) - 1))
         last = len(scripts) - 1
-        line = f"cd {side.base}; {all_at_once} & wait; {self.command(side, name, last)}; echo $? >{side.base}/{last}.status"
+        # What is made by a path that leads up and out stays in a folder of the side's own.
+        surroundings = os.path.join(side.outside, "cwd")
+        os.mkdir(surroundings)
+        line = f"cd {surroundings}; {all_at_once} & wait; {self.command(side, name, last)}; echo $? >{side.base}/{last}.status"
         if name == "kernel":
             line = f"{side.mount_command()} {line}; cd /; umount -l {side.mount}"
-        if not self.role.root:
-            os.chmod(side.base, 0o777)
+        for folder in (side.base, side.outside, surroundings) if not self.role.root else ():
+            os.chmod(folder, 0o777)
         self.shell[name].run(line)
         return self.read(side, len(scripts))
 
