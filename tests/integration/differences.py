@@ -66,6 +66,10 @@ DIFFERENCES = [
         lambda words, bare, kernel: words[0] in LINK_COUNTS and without_links(bare) == without_links(kernel) and
         links(bare) < links(kernel)),
     Difference(
+        "fifo-copies", "bare",
+        "a FIFO that is open is another one than its copy in the upper, where overlayfs waits for the other end",
+        lambda words, bare, kernel: words[0] in FIFO_OPENERS and kernel in ("EINTR", "ENXIO") and bare == "ok"),
+    Difference(
         "fifo-times", "bare",
         "what is written to a FIFO changes its times; overlayfs keeps those of its layer",
         lambda words, bare, kernel: words[0] in LINK_COUNTS and is_fifo(bare) and without_time(bare) == without_time(kernel)),
@@ -94,13 +98,18 @@ class Own:
     parts: bool
 
 
+FIFO_OPENERS = {"put", "append", "open", "openat"}
+DELETED = "\\x20(deleted)"
 FD_CHANGES = {"fchmod", "fchown", "futimens", "fsetxattr", "fremovexattr", "linkfd", "linkat"}
 
 OURS = [
     Own("nameless-identity", "a copied-up file that is open and has lost its last name shows the copy's own numbers",
         lambda words, wanted, ovl: words[0] == "fident" and "nameless" in " ".join([ovl, *wanted]), False),
     Own("fifo-ends", "a FIFO that is open is not the one that was copied up since",
-        lambda words, wanted, ovl: "ENXIO" in {ovl, *wanted} and words[0] in ("put", "append", "open", "openat"), True),
+        lambda words, wanted, ovl: {"ENXIO", "EINTR"} & {ovl, *wanted} and words[0] in FIFO_OPENERS, True),
+    Own("removed-directory-path", "a removed directory that is open lies in the work directory, and its path says so",
+        lambda words, wanted, ovl: words[0] == "fdpath" and all(answer.endswith(DELETED) for answer in [ovl, *wanted]),
+        False),
     Own("lost-descriptor",
         "a read-only descriptor of a lower file whose name was removed or moved since changes nothing (docs/design.md)",
         lambda words, wanted, ovl: (ovl == "EROFS" and words[0] in FD_CHANGES) or

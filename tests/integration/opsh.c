@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,9 @@
 
 /* Times after this one were made by the run: all times that tests set lie before it. */
 static const time_t NOW = 1700000000;
+
+/* Seconds after which an operation that waits (for the other end of a FIFO, say) ends with EINTR. */
+#define PATIENCE 10
 
 int slot[SLOTS];
 
@@ -331,8 +335,19 @@ void run_words(char **argv)
     for (int i = 1; i < argc && find(process_ops, argv[0]) != op; i++)
         argv[i] = unescape(argv[i]);
     errno = 0;
+    /* A program that an operation starts would inherit the clock. */
+    bool timed = find(file_ops, argv[0]) == op || find(path_ops, argv[0]) == op;
+    if (timed)
+        alarm(PATIENCE);
     op->run(argv);
+    if (timed)
+        alarm(0);
     fflush(stdout);
+}
+
+static void interrupt(int signal)
+{
+    (void)signal;
 }
 
 static void run_line(char *line)
@@ -357,6 +372,8 @@ int main(int argc, char **argv)
         if (fd)
             slot[number(strtok(argv[i], "=")) % SLOTS] = (int)strtol(fd + 1, NULL, 10);
     }
+    const struct sigaction interrupting = {.sa_handler = interrupt};
+    sigaction(SIGALRM, &interrupting, NULL);
     while (getline(&line, &size, stdin) > 0)
         run_line(line);
     free(line);
