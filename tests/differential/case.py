@@ -10,7 +10,8 @@ import layers
 KINDS = {kind.__name__: kind for kind in (layers.File, layers.Dir, layers.Link, layers.Fifo, layers.Device,
                                           layers.Whiteout, layers.Same)}
 
-READS = ("read", "pread", "fsum", "mmapsum", "lseek", "fstat", "fgetxattr", "flistxattr")
+READS = ("read", "pread", "fsum", "mmapsum", "lseek", "fstat", "fgetxattr", "flistxattr",
+         "mmapput")
 COPIED_UP = "30"  # a slot that no operation uses
 
 
@@ -47,7 +48,8 @@ class Case:
         """The case with the file that operation n of script i reads by a descriptor copied up before it is opened, or None
         where it reads none."""
         words = self.scripts[i][n].split(" ")
-        if words[0] not in READS or len(words) < 2:
+        by_fd = words[0] in READS or (words[0] in ("fstatat", "statx") and words[2] == '""')
+        if not by_fd or len(words) < 2:
             return None
         slot = words[1]
         for at in range(n - 1, -1, -1):

@@ -413,7 +413,7 @@ class Generator:
             return
         if op == "fdpath" and fd and fd.node.names == 0 and fd.node.kind != "dir":
             op = "fident"  # what has no name is called by its inode
-        if op == "fdpath" and fd and fd.node.linked:
+        if op == "fdpath" and fd and (fd.node.linked or (fd.lower and self.model.has_links)):
             op = "fident"  # of several names it may be another (docs/design.md)
         if op == "flock" and fd and (fd.lower or fd.node.kind != "file"):
             op = "fident"

@@ -78,23 +78,26 @@ def judge_script(i, script, answers, dropped, verdict, shared):
             verdict.problems.append(f"operation {n}: {problem}")
             verdict.at = i, n
             return
-        difference = differences.find(words, got["bare"], got["kernel"]) if {"bare", "kernel"} <= got.keys() else None
-        if difference and difference.parts:
-            dropped |= went_another_way(difference, got)
+        dropped |= went_another_way(words, got)
 
 
-def went_another_way(difference, got):
-    """The sides that did something else than libovl."""
-    if difference.right != "either":
+def went_another_way(words, got):
+    """The sides that did something else than libovl, whose trees are others from here on."""
+    if "bare" not in got:
+        return set()
+    difference = differences.find(words, got["bare"], got["kernel"] if "kernel" in got else got.get("ovl"))
+    if not difference or not difference.parts:
+        return set()
+    if "kernel" in got and difference.right != "either":
         return {"kernel" if difference.right == "bare" else "bare"}
-    return {name for name in ("bare", "kernel") if got[name] != got.get("ovl", got["bare"])}
+    return {name for name in ("bare", "kernel") if name in got and got[name] != got.get("ovl", got["bare"])}
 
 
 def judge_one(words, got):
     """compare.judge; where the kernel is not asked, libovl may differ from the bare file system as the kernel would."""
     if "kernel" not in got and "bare" in got and "ovl" in got:
         difference = differences.find(words, got["bare"], got["ovl"])
-        if difference and difference.right == "kernel":
+        if difference and difference.right != "bare":
             return None
     return compare.judge((words, 1), got)
 

@@ -65,6 +65,7 @@ class Model:
         self.escaped = False  # a walk left the mount
         self.root = Node("dir", "merged", 0o755)
         self.root.names = 1
+        self.has_links = case.has_links
         self.load(case)
 
     def load(self, case):

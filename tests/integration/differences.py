@@ -24,9 +24,9 @@ MOUNT = {"@", "@/"}
 DIFFERENCES = [
     Difference(
         "border-or-rename", "either",
-        "by a path with .. a rename can leave the mount, which a bare directory is not; or it is directory-rename",
+        "by a relative path a rename can leave the mount, which a bare directory is not; or it is directory-rename",
         lambda words, bare, kernel: words[0].startswith("rename") and kernel == "EXDEV" and bare == "ok" and
-        any(word.startswith("..") for word in words[1:]),
+        any(is_relative(word) for word in words[1:]),
         parts=True),
     Difference(
         "directory-rename", "bare",
@@ -69,6 +69,10 @@ DIFFERENCES = [
         "fifo-copies", "bare",
         "a FIFO that is open is another one than its copy in the upper, where overlayfs waits for the other end",
         lambda words, bare, kernel: words[0] in FIFO_OPENERS and kernel in ("EINTR", "ENXIO") and bare == "ok"),
+    Difference(
+        "nameless-copy", "bare",
+        "what has no name any more can't be copied up by overlayfs",
+        lambda words, bare, kernel: words[0] in FD_CHANGES and kernel in ("EIO", "ENOENT") and bare == "ok"),
     Difference(
         "fifo-times", "bare",
         "what is written to a FIFO changes its times; overlayfs keeps those of its layer",
@@ -114,6 +118,8 @@ OURS = [
         "a read-only descriptor of a lower file whose name was removed or moved since changes nothing (docs/design.md)",
         lambda words, wanted, ovl: (ovl == "EROFS" and words[0] in FD_CHANGES) or
         (ovl == "EXDEV" and words[0] in ("linkfd", "linkat")), True),
+    Own("unreadable-below", "a directory with lower content that the caller may not read is not renamed (C-3.6)",
+        lambda words, wanted, ovl: words[0].startswith("rename") and ovl == "EACCES" and {"ok", "EXDEV"} <= wanted, True),
     Own("openat2-links",
         "where a restriction hangs on where a symbolic link leads to, openat2 is not there (shim/wrap_openat2.c)",
         lambda words, wanted, ovl: ovl == "ENOSYS" and words[0] == "openat2", True),
@@ -127,6 +133,11 @@ ANNOTATIONS = {
 }
 
 LINK_COUNTS = {"stat", "lstat", "fstat", "fstatat", "tree"}
+
+
+def is_relative(word):
+    """Of rename's words: a path that does not begin with the mount. Flags and slots are none."""
+    return word[:1] not in "@/" and word != "cwd" and not word.isdigit() and not word.startswith("RENAME_")
 
 
 def without_links(answer):
