@@ -51,6 +51,11 @@ class Fifo(Object):
 
 
 @dataclass(eq=False)
+class Socket(Object):
+    pass
+
+
+@dataclass(eq=False)
 class Device(Object):
     """A character device 1/3 (null): only root can make it."""
 
@@ -165,6 +170,8 @@ def make(real, item, places):
         os.symlink(target, real)
     elif isinstance(item, Fifo):
         os.mkfifo(real)
+    elif isinstance(item, Socket):
+        os.mknod(real, stat.S_IFSOCK | 0o666)
     elif isinstance(item, Device):
         os.mknod(real, stat.S_IFCHR | 0o666, os.makedev(1, 3))
     else:
