@@ -142,10 +142,38 @@ static bool copy_owner(struct ovl_ctx *ctx, const char *to, const struct stat *s
     return ctx->ops->lstat(to, &now) == 0 && now.st_uid == st->st_uid && now.st_gid == st->st_gid;
 }
 
-static int copy_metadata(struct ovl_ctx *ctx, const char *from, const char *to, const struct stat *st)
+/* One step of making a copy, which opens what is copied. */
+struct copying {
+    struct ovl_ctx *ctx;
+    const struct ovl_node *node;
+    const char *aside;
+    enum ovl_copy how;
+    bool keep_caps;
+    int (*step)(const struct copying *copying, const struct ovl_source *from);
+};
+
+static int copy_step(void *arg)
+{
+    const struct copying *copying = arg;
+    struct ovl_source from;
+    int r = ovl_source_open(copying->node, &from);
+    if (r < 0)
+        return r;
+    r = copying->step(copying, &from);
+    ovl_sys_close(from.fd);
+    return r;
+}
+
+static int copy_attributes(const struct copying *copying, const struct ovl_source *from)
+{
+    return ovl_copy_xattrs(from, copying->aside, copying->keep_caps);
+}
+
+static int copy_metadata(struct ovl_ctx *ctx, const struct ovl_node *node, const char *to, const struct stat *st)
 {
     bool kept = copy_owner(ctx, to, st);
-    int r = ovl_copy_xattrs(ctx, from, to, kept);
+    struct copying attributes = {.ctx = ctx, .node = node, .aside = to, .keep_caps = kept, .step = copy_attributes};
+    int r = ovl_with_descriptors(ctx, -1, copy_step, &attributes);
     if (r < 0)
         return r;
     mode_t mode = st->st_mode & 07777;
@@ -162,52 +190,39 @@ static int copy_metadata(struct ovl_ctx *ctx, const char *from, const char *to, 
 
 /* ---- making the copy ------------------------------------------------------------------------------- */
 
-/* A regular file that is to be copied. */
-struct copying {
-    struct ovl_ctx *ctx;
-    const struct ovl_node *node;
-    const char *aside;
-    enum ovl_copy how;
-};
-
-static int make_file(void *arg)
+static int copy_file(const struct copying *copying, const struct ovl_source *from, int out)
 {
-    const struct copying *copying = arg;
     const struct ovl_node *node = copying->node;
-    int in = -1;
-    if (copying->how == OVL_COPY_ALL) {
-        in = ovl_sys_open(AT_FDCWD, node->real, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
-        if (in < 0 && (in != -EACCES || node->st.st_size > 0)) /* an empty one has nothing to read */
-            return in;
-        if (!ovl_sys_may_write((uint64_t)node->st.st_size)) {
-            ovl_sys_close(in);
-            return -EFBIG;
-        }
-    }
-    int out = ovl_sys_open(AT_FDCWD, copying->aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    int r = out < 0 ? out : 0;
-    if (r == 0 && in >= 0)
-        r = copy_data(copying->ctx, in, out, node->st.st_size);
-    if (r == 0 && in >= 0 && !node->ovl->is_volatile && node->st.st_size > 0)
-        r = ovl_sys_fdatasync(out);
-    if (in >= 0)
-        ovl_sys_close(in);
-    if (out >= 0) {
-        int closed = ovl_sys_close(out);
-        if (r == 0 && closed < 0 && closed != -EINTR)
-            r = closed;
-    }
-    return r;
+    if (copying->how != OVL_COPY_ALL || !from->readable)
+        return 0;
+    int r = copy_data(copying->ctx, from->fd, out, node->st.st_size);
+    return r == 0 && !node->ovl->is_volatile && node->st.st_size > 0 ? ovl_sys_fdatasync(out) : r;
 }
 
-static int make_symlink(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside)
+static int make_file(const struct copying *copying, const struct ovl_source *from)
 {
+    const struct ovl_node *node = copying->node;
+    if (copying->how == OVL_COPY_ALL && !from->readable && node->st.st_size > 0) /* an empty one has nothing to read */
+        return -EACCES;
+    if (copying->how == OVL_COPY_ALL && !ovl_sys_may_write((uint64_t)node->st.st_size))
+        return -EFBIG;
+    int out = ovl_sys_open(AT_FDCWD, copying->aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (out < 0)
+        return out;
+    int r = copy_file(copying, from, out);
+    int closed = ovl_sys_close(out);
+    return r == 0 && closed < 0 && closed != -EINTR ? closed : r;
+}
+
+static int make_symlink(const struct copying *copying, const struct ovl_source *from)
+{
+    struct ovl_ctx *ctx = copying->ctx;
     size_t mark = ctx->used;
     char *target = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
-    ssize_t n = target ? ovl_sys_readlink(node->real, target, OVL_REAL_MAX - 1) : -ENOMEM;
+    ssize_t n = target ? ovl_sys_readlinkat(from->fd, "", target, OVL_REAL_MAX - 1) : -ENOMEM;
     if (n >= 0) {
         target[n] = '\0';
-        n = ovl_sys_symlink(target, aside);
+        n = ovl_sys_symlink(target, copying->aside);
     }
     ovl_ctx_reset(ctx, mark);
     return (int)n;
@@ -227,16 +242,18 @@ static int record_origin(const struct ovl_node *node, const char *aside)
 int ovl_copy_make(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside, enum ovl_copy how)
 {
     struct stat st;
-    struct copying copying = {ctx, node, aside, how};
-    int r = ctx->ops->lstat(node->real, &st); /* the owner as fakeroot tells it */
+    struct copying copying = {.ctx = ctx, .node = node, .aside = aside, .how = how};
+    int r = ovl_source_stat(ctx, node, &st); /* the owner as fakeroot tells it */
     if (r < 0)
         return r;
     switch (st.st_mode & S_IFMT) {
     case S_IFREG:
-        r = ovl_with_descriptors(ctx, -1, make_file, &copying);
+        copying.step = make_file;
+        r = ovl_with_descriptors(ctx, -1, copy_step, &copying);
         break;
     case S_IFLNK:
-        r = make_symlink(ctx, node, aside);
+        copying.step = make_symlink;
+        r = ovl_with_descriptors(ctx, -1, copy_step, &copying);
         break;
     case S_IFDIR:
         r = ctx->ops->mkdir(aside, 0700);
@@ -246,7 +263,7 @@ int ovl_copy_make(struct ovl_ctx *ctx, const struct ovl_node *node, const char *
     }
     if (r < 0)
         return r;
-    r = copy_metadata(ctx, node->real, aside, &st);
+    r = copy_metadata(ctx, node, aside, &st);
     return r == 0 && !S_ISDIR(st.st_mode) ? record_origin(node, aside) : r;
 }
 
@@ -259,8 +276,8 @@ int ovl_copy_link(const struct ovl_node *node, const char *aside)
 int ovl_copy_finish_dir(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside)
 {
     struct stat st;
-    int r = ctx->ops->lstat(node->real, &st);
-    return r < 0 ? r : copy_metadata(ctx, node->real, aside, &st);
+    int r = ovl_source_stat(ctx, node, &st);
+    return r < 0 ? r : copy_metadata(ctx, node, aside, &st);
 }
 
 /* ---- publishing ------------------------------------------------------------------------------------ */

@@ -17,6 +17,11 @@ static bool is_for_writing(int flags)
     return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
 }
 
+static bool is_of_upper(const struct ovl_node *node)
+{
+    return node->ovl->has_upper && node->top == 0;
+}
+
 static int open_tmpfile(struct ovl_ctx *ctx, struct ovl_node *node, int flags, mode_t mode)
 {
     if (!S_ISDIR(node->st.st_mode))
@@ -53,6 +58,39 @@ static int open_for_writing(struct ovl_ctx *ctx, struct ovl_node *node, int flag
     return ovl_open_exact(node->real, flags & ~(O_CREAT | O_EXCL), 0);
 }
 
+/* Open what lies in a lower layer and has no data to copy, by way of a descriptor that holds it: its path may lead out
+ * of the layer by now, to a file that would be emptied or written.  The answer takes the number of that descriptor, the
+ * lowest that was free. */
+static int open_held(struct ovl_ctx *ctx, const struct ovl_node *node, int flags)
+{
+    char number[24];
+    struct ovl_source held;
+    size_t mark = ctx->used;
+    char *path = ovl_ctx_alloc(ctx, OVL_FD_PATH_MAX);
+    int r = path ? ovl_source_open(node, &held) : -ENOMEM;
+    if (r == 0) {
+        ssize_t n = ovl_append(path, OVL_FD_PATH_MAX, 0, OVL_FD_PREFIX);
+        ovl_append(path, OVL_FD_PATH_MAX, (size_t)n, ovl_decimal(number, (uint64_t)held.fd));
+        r = ctx->ops->open(path, flags & ~O_NOFOLLOW, 0);
+        if (r < 0) {
+            ovl_sys_close(held.fd);
+        } else {
+            ovl_sys_dup3(r, held.fd, flags & O_CLOEXEC);
+            ovl_sys_close(r);
+            r = held.fd;
+        }
+    }
+    ovl_ctx_reset(ctx, mark);
+    return r;
+}
+
+static int open_in_place(struct ovl_ctx *ctx, const struct ovl_node *node, int flags)
+{
+    flags &= ~(O_CREAT | O_EXCL);
+    return is_for_writing(flags) && !is_of_upper(node) ? open_held(ctx, node, flags)
+                                                       : ctx->ops->open(node->real, flags, 0);
+}
+
 /* What is written to a FIFO changes its times, and both ends must be of one object: whoever opens it opens the copy. */
 static int open_fifo(struct ovl_ctx *ctx, struct ovl_node *node, int flags)
 {
@@ -61,7 +99,7 @@ static int open_fifo(struct ovl_ctx *ctx, struct ovl_node *node, int flags)
         r = ovl_may(ctx, node->ovl, ovl_layer_of(node), node->real, &node->st, wanted_access(flags & ~O_TRUNC), true);
     if (r == 0 && node->ovl->has_upper)
         r = ovl_copy_up(ctx, node, OVL_COPY_ALL);
-    return r < 0 ? r : ctx->ops->open(node->real, flags & ~(O_CREAT | O_EXCL), 0);
+    return r < 0 ? r : open_in_place(ctx, node, flags);
 }
 
 static int open_existing(struct ovl_ctx *ctx, struct ovl_node *node, int flags)
@@ -84,7 +122,7 @@ static int open_existing(struct ovl_ctx *ctx, struct ovl_node *node, int flags)
     if (S_ISFIFO(mode))
         return open_fifo(ctx, node, flags);
     /* Devices and sockets have no data to copy: they are opened where they are. */
-    return ctx->ops->open(node->real, flags & ~(O_CREAT | O_EXCL), 0);
+    return open_in_place(ctx, node, flags);
 }
 
 /* Whether what was found is not there any more, or has been away: a rename changes its ctime.  A whiteout that had its

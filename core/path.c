@@ -8,10 +8,6 @@
  */
 #include "types.h"
 
-#define FD_PREFIX "/proc/self/fd/"
-/* Room for the prefix, a number and a slash. */
-#define FD_PREFIX_MAX 40
-
 /* Open the directory that `path` (longer than the kernel takes) leads to, up to `end`. */
 static int open_directory(char *path, char *end, uint64_t resolve)
 {
@@ -41,7 +37,7 @@ static int shorten(struct ovl_ctx *ctx, char *path, size_t length, char *out)
 {
     if (ctx->fds == (int)(sizeof ctx->fd / sizeof *ctx->fd))
         return -ENAMETOOLONG;
-    char *cut = path + length - (OVL_REAL_MAX - FD_PREFIX_MAX);
+    char *cut = path + length - (OVL_REAL_MAX - OVL_FD_PATH_MAX);
     while (*cut && *cut != '/')
         cut++;
     if (!*cut)
@@ -51,7 +47,7 @@ static int shorten(struct ovl_ctx *ctx, char *path, size_t length, char *out)
         return fd;
     ctx->fd[ctx->fds++] = fd;
     char number[24];
-    ssize_t n = ovl_append(out, OVL_REAL_MAX, 0, FD_PREFIX);
+    ssize_t n = ovl_append(out, OVL_REAL_MAX, 0, OVL_FD_PREFIX);
     n = ovl_append(out, OVL_REAL_MAX, (size_t)n, ovl_decimal(number, (uint64_t)fd));
     n = ovl_append(out, OVL_REAL_MAX, (size_t)n, cut);
     return n < 0 ? (int)n : 0;
@@ -108,6 +104,20 @@ bool ovl_is_plain_directory(struct ovl_ctx *ctx, const char *root, const char *r
         return false;
     ovl_sys_close(fd);
     return true;
+}
+
+int ovl_open_real(const char *real, int flags)
+{
+    const struct ovl_open_how how = {.flags = (uint64_t)flags | O_NOFOLLOW | O_CLOEXEC,
+                                     .resolve = OVL_RESOLVE_NO_SYMLINKS};
+    int dirfd = AT_FDCWD;
+    if (ovl_has_prefix(real, OVL_FD_PREFIX)) { /* of shorten() */
+        real += sizeof OVL_FD_PREFIX - 1;
+        dirfd = (int)ovl_parse_decimal(&real);
+        real++;
+    }
+    int fd = ovl_sys_openat2(dirfd, real, &how);
+    return fd == -ENOSYS || fd == -EPERM ? ovl_sys_open(dirfd, real, (int)how.flags, 0) : fd;
 }
 
 int ovl_real_path(struct ovl_ctx *ctx, const char *root, const char *rel, char *out)

@@ -64,6 +64,11 @@ static inline int ovl_sys_openat2(int dirfd, const char *path, const struct ovl_
     return (int)ovl_sys_raw(SYS_openat2, dirfd, OVL_SYS_PTR(path), OVL_SYS_PTR(how), sizeof *how, 0, 0);
 }
 
+static inline int ovl_sys_dup3(int from, int to, int flags)
+{
+    return (int)ovl_sys_raw(SYS_dup3, from, to, flags, 0, 0, 0);
+}
+
 static inline int ovl_sys_close(int fd)
 {
     return (int)ovl_sys_raw(SYS_close, fd, 0, 0, 0, 0, 0);
@@ -140,9 +145,14 @@ static inline int ovl_sys_faccessat2(int dirfd, const char *path, int mode, int 
     return (int)ovl_sys_raw(SYS_faccessat2, dirfd, OVL_SYS_PTR(path), mode, flags, 0, 0);
 }
 
+static inline ssize_t ovl_sys_readlinkat(int dirfd, const char *path, char *buf, size_t n)
+{
+    return (ssize_t)ovl_sys_raw(SYS_readlinkat, dirfd, OVL_SYS_PTR(path), OVL_SYS_PTR(buf), (long)n, 0, 0);
+}
+
 static inline ssize_t ovl_sys_readlink(const char *path, char *buf, size_t n)
 {
-    return (ssize_t)ovl_sys_raw(SYS_readlinkat, AT_FDCWD, OVL_SYS_PTR(path), OVL_SYS_PTR(buf), (long)n, 0, 0);
+    return ovl_sys_readlinkat(AT_FDCWD, path, buf, n);
 }
 
 static inline ssize_t ovl_sys_getcwd(char *buf, size_t n)
@@ -230,6 +240,16 @@ static inline int ovl_sys_lsetxattr(const char *path, const char *name, const vo
 static inline int ovl_sys_lremovexattr(const char *path, const char *name)
 {
     return (int)ovl_sys_raw(SYS_lremovexattr, OVL_SYS_PTR(path), OVL_SYS_PTR(name), 0, 0, 0, 0);
+}
+
+static inline ssize_t ovl_sys_fgetxattr(int fd, const char *name, void *value, size_t n)
+{
+    return (ssize_t)ovl_sys_raw(SYS_fgetxattr, fd, OVL_SYS_PTR(name), OVL_SYS_PTR(value), (long)n, 0, 0);
+}
+
+static inline ssize_t ovl_sys_flistxattr(int fd, char *list, size_t n)
+{
+    return (ssize_t)ovl_sys_raw(SYS_flistxattr, fd, OVL_SYS_PTR(list), (long)n, 0, 0, 0);
 }
 
 static inline ssize_t ovl_sys_llistxattr(const char *path, char *list, size_t n)

@@ -121,6 +121,11 @@ static inline const char *ovl_relative(const struct ovl *o, const char *merged)
 /* The layer path of rel ("" or "/a/b") in `root`, made short enough for one system call (through a
  * directory descriptor held by ctx if need be).  out has OVL_REAL_MAX bytes. */
 int ovl_real_path(struct ovl_ctx *ctx, const char *root, const char *rel, char *out);
+/* What the kernel calls a descriptor; room for that, a number and a slash. */
+#define OVL_FD_PREFIX "/proc/self/fd/"
+#define OVL_FD_PATH_MAX 40
+/* Open a layer path (as ovl_real_path() gives it), but not by way of a symbolic link: -ELOOP. */
+int ovl_open_real(const char *real, int flags);
 /* Whether the first bytes of rel lead to a directory in `root` and each name on the way is one, not a symbolic link.
  * False also where that can't be told (permissions, no descriptor). */
 bool ovl_is_plain_directory(struct ovl_ctx *ctx, const char *root, const char *rel, size_t rel_length);
@@ -318,10 +323,22 @@ int ovl_birth(int dirfd, const char *path, int flags, uint64_t *birth);
 /* The number that a directory shows: (dev, ino) is its lowest layer's. */
 uint64_t ovl_identity_dir_ino(const struct ovl *o, dev_t dev, uint64_t ino);
 
+/* ---- source.c ---------------------------------------------------------------------------------- */
+/* The lower object of a node, held open by who copies it. */
+struct ovl_source {
+    const char *path;
+    int fd;
+    bool readable; /* a file or directory that may be read; of others the descriptor is O_PATH */
+};
+/* What the next library says of it. -ESTALE: the path leads to another object by now. */
+int ovl_source_stat(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st);
+/* Open it; the caller closes the descriptor. -ESTALE as above. */
+int ovl_source_open(const struct ovl_node *node, struct ovl_source *source);
+
 /* ---- xattr.c ----------------------------------------------------------------------------------- */
-/* Copy the extended attributes of one object to another; those that can't be set are dropped with
+/* Copy the extended attributes of an object to its copy; those that can't be set are dropped with
  * a log line (CONTRACT 3.3); `keep_caps` is false where the owner was not kept.  */
-int ovl_copy_xattrs(struct ovl_ctx *ctx, const char *from, const char *to, bool keep_caps);
+int ovl_copy_xattrs(const struct ovl_source *from, const char *to, bool keep_caps);
 
 /* ---- copy_up.c --------------------------------------------------------------------------------- */
 /* Make the node's parent directory exist in the upper, with its own metadata and times kept. */

@@ -24,24 +24,36 @@ static bool is_droppable(ssize_t r)
     return r == -EPERM || r == -EACCES || r == -EOPNOTSUPP || r == -ENODATA || r == -EINVAL;
 }
 
-static int copy_one(const char *from, const char *to, const char *name, char *value)
+/* Of what can't be read (an O_PATH descriptor has no attributes) by its path: no caller that could set capabilities, or
+ * another's marks, is kept from reading. */
+static ssize_t get(const struct ovl_source *from, const char *name, char *value)
 {
-    ssize_t n = ovl_sys_lgetxattr(from, name, value, XATTR_SIZE_MAX);
+    return from->readable ? ovl_sys_fgetxattr(from->fd, name, value, XATTR_SIZE_MAX)
+                          : ovl_sys_lgetxattr(from->path, name, value, XATTR_SIZE_MAX);
+}
+
+static ssize_t list_of(const struct ovl_source *from, char *list, size_t n)
+{
+    return from->readable ? ovl_sys_flistxattr(from->fd, list, n) : ovl_sys_llistxattr(from->path, list, n);
+}
+
+static int copy_one(const struct ovl_source *from, const char *to, const char *name, char *value)
+{
+    ssize_t n = get(from, name, value);
     if (n >= 0)
         n = ovl_sys_lsetxattr(to, name, value, (size_t)n, 0);
     if (n >= 0)
         return 0;
     if (!is_droppable(n))
         return (int)n;
-    ovl_log_line(OVL_LOG_INFO, from, ": extended attribute ", name, " is not copied up", NULL);
+    ovl_log_line(OVL_LOG_INFO, from->path, ": extended attribute ", name, " is not copied up", NULL);
     return 0;
 }
 
-int ovl_copy_xattrs(struct ovl_ctx *ctx, const char *from, const char *to, bool keep_caps)
+int ovl_copy_xattrs(const struct ovl_source *from, const char *to, bool keep_caps)
 {
-    (void)ctx;
     char probe[1];
-    ssize_t n = ovl_sys_llistxattr(from, probe, 0);
+    ssize_t n = list_of(from, probe, 0);
     if (n == 0 || n == -EOPNOTSUPP)
         return 0;
     if (n < 0)
@@ -52,7 +64,7 @@ int ovl_copy_xattrs(struct ovl_ctx *ctx, const char *from, const char *to, bool 
     if (!list)
         return -ENOMEM;
     char *value = list + XATTR_LIST_MAX;
-    n = ovl_sys_llistxattr(from, list, XATTR_LIST_MAX);
+    n = list_of(from, list, XATTR_LIST_MAX);
     int r = n < 0 ? (int)n : 0;
     for (ssize_t at = 0; r == 0 && at < n; at += (ssize_t)ovl_strlen(list + at) + 1)
         if (is_copied(list + at, keep_caps))

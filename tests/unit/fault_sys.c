@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The floor under the unit tests: the true one, but for a call that a test wants to fail.
+ * The floor under the unit tests: the true one, but for a call that a test wants to fail,
+ * or to be made after something else has happened.
  *
  * Linked with --wrap=ovl_sys_raw, so that core is tested as it is built.  What must hold: calls that can't fail
  * on Linux never do here, and a failed close(2) has closed, as on Linux; what is off costs one branch.
@@ -16,18 +17,30 @@ long __wrap_ovl_sys_raw(long nr, long a, long b, long c, long d, long e, long f)
 
 static __thread struct {
     bool on;
-    unsigned calls, fail_at;
+    unsigned calls, fail_at, again_at;
     int error;
     long hit;
+    void (*act)(void *arg);
+    void *arg;
 } fault;
 
 void fault_arm(unsigned n, int error)
 {
     fault.calls = 0;
     fault.fail_at = n;
+    fault.again_at = 0;
     fault.error = error;
     fault.hit = -1;
+    fault.act = NULL;
     fault.on = true;
+}
+
+void fault_run_before(unsigned n, unsigned again, void (*act)(void *arg), void *arg)
+{
+    fault_arm(n, 0);
+    fault.again_at = again;
+    fault.act = act;
+    fault.arg = arg;
 }
 
 unsigned fault_disarm(void)
@@ -85,8 +98,25 @@ static long pass_on(long nr, long a, long b, long c, long d, long e, long f)
     return __real_ovl_sys_raw(nr, a, b, c, d, e, f);
 }
 
+/* Something else happens first. */
+static void run_before(long nr)
+{
+    fault.calls++;
+    if (fault.calls != fault.fail_at && fault.calls != fault.again_at)
+        return;
+    if (fault.calls == fault.fail_at)
+        fault.hit = nr;
+    fault.on = false;
+    fault.act(fault.arg);
+    fault.on = true;
+}
+
 long __wrap_ovl_sys_raw(long nr, long a, long b, long c, long d, long e, long f)
 {
+    if (fault.on && fault.act) {
+        run_before(nr);
+        return pass_on(nr, a, b, c, d, e, f);
+    }
     if (!fault.on || (!can_fail(nr) && fault.error != FAULT_KILL) || ++fault.calls != fault.fail_at)
         return pass_on(nr, a, b, c, d, e, f);
     fault.hit = nr;

@@ -32,6 +32,13 @@ static int begin_at(struct fixture *f, const char *path, unsigned flags, struct 
     return ovl_resolve(&f->ctx, "/", merged(f, path), flags, *node);
 }
 
+/* For what is changed: it lies inside, unless somebody has changed a layer meanwhile. */
+static int begin_inside(struct fixture *f, const char *path, unsigned flags, struct ovl_node **node)
+{
+    int r = begin_at(f, path, flags, node);
+    return r == 0 && !(*node)->ovl ? -EXDEV : r;
+}
+
 struct ovl_node *find(struct fixture *f, const char *path)
 {
     struct ovl_node *node;
@@ -43,7 +50,7 @@ int op_open(struct fixture *f, const char *path, int flags, mode_t mode)
 {
     struct ovl_node *node;
     bool follow = !(flags & O_NOFOLLOW) && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
-    int r = begin_at(f, path, follow ? OVL_FOLLOW : 0, &node);
+    int r = begin_inside(f, path, follow ? OVL_FOLLOW : 0, &node);
     return r < 0 ? r : ovl_open(&f->ctx, node, flags | O_CLOEXEC, mode);
 }
 
@@ -60,42 +67,42 @@ int op_write(struct fixture *f, const char *path, int flags, mode_t mode, const 
 int op_mkdir(struct fixture *f, const char *path, mode_t mode)
 {
     struct ovl_node *node;
-    int r = begin_at(f, path, OVL_CHANGE, &node);
+    int r = begin_inside(f, path, OVL_CHANGE, &node);
     return r < 0 ? r : ovl_mkdir(&f->ctx, node, mode);
 }
 
 int op_mknod(struct fixture *f, const char *path, mode_t mode, dev_t dev)
 {
     struct ovl_node *node;
-    int r = begin_at(f, path, OVL_CHANGE, &node);
+    int r = begin_inside(f, path, OVL_CHANGE, &node);
     return r < 0 ? r : ovl_mknod(&f->ctx, node, mode, dev);
 }
 
 int op_symlink(struct fixture *f, const char *target, const char *path)
 {
     struct ovl_node *node;
-    int r = begin_at(f, path, OVL_CHANGE, &node);
+    int r = begin_inside(f, path, OVL_CHANGE, &node);
     return r < 0 ? r : ovl_symlink(&f->ctx, target, node);
 }
 
 int op_unlink(struct fixture *f, const char *path)
 {
     struct ovl_node *node;
-    int r = begin_at(f, path, OVL_CHANGE, &node);
+    int r = begin_inside(f, path, OVL_CHANGE, &node);
     return r < 0 ? r : ovl_unlink(&f->ctx, node);
 }
 
 int op_rmdir(struct fixture *f, const char *path)
 {
     struct ovl_node *node;
-    int r = begin_at(f, path, OVL_CHANGE, &node);
+    int r = begin_inside(f, path, OVL_CHANGE, &node);
     return r < 0 ? r : ovl_rmdir(&f->ctx, node);
 }
 
 int op_link(struct fixture *f, const char *from, const char *to)
 {
     struct ovl_node *a, *b = NULL;
-    int r = begin_at(f, from, OVL_CHANGE, &a);
+    int r = begin_inside(f, from, OVL_CHANGE, &a);
     if (r == 0)
         r = try_resolve(f, to, OVL_CHANGE, &b);
     return r < 0 ? r : ovl_link(&f->ctx, a, b);
@@ -104,7 +111,7 @@ int op_link(struct fixture *f, const char *from, const char *to)
 int op_rename(struct fixture *f, const char *from, const char *to, unsigned flags)
 {
     struct ovl_node *a, *b = NULL;
-    int r = begin_at(f, from, OVL_CHANGE, &a);
+    int r = begin_inside(f, from, OVL_CHANGE, &a);
     if (r == 0)
         r = try_resolve(f, to, OVL_CHANGE, &b);
     return r < 0 ? r : ovl_rename(&f->ctx, a, b, flags);
@@ -113,7 +120,7 @@ int op_rename(struct fixture *f, const char *from, const char *to, unsigned flag
 int op_copy_up(struct fixture *f, const char *path, enum ovl_copy how)
 {
     struct ovl_node *node;
-    int r = begin_at(f, path, OVL_CHANGE, &node);
+    int r = begin_inside(f, path, OVL_CHANGE, &node);
     return r < 0 ? r : ovl_copy_up(&f->ctx, node, how);
 }
 

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The lower object that is copied up, held open.
+ *
+ * Whoever may write to a lower layer can put a symbolic link in place of a directory of it while something below is
+ * copied up.  What must hold: content, owner, mode and attributes of a copy are all those of the object that was
+ * looked up, and no way to it leads through a symbolic link: else a copy could have the content of a file outside with
+ * the mode of another, or its file capabilities.
+ */
+#include "types.h"
+
+static bool is_object(const struct ovl_node *node, const struct stat *st)
+{
+    return st->st_ino == node->st.st_ino && st->st_dev == node->st.st_dev &&
+           (st->st_mode & S_IFMT) == (node->st.st_mode & S_IFMT);
+}
+
+int ovl_source_stat(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st)
+{
+    int r = ctx->ops->lstat(node->real, st);
+    return r == 0 && !is_object(node, st) ? -ESTALE : r;
+}
+
+int ovl_source_open(const struct ovl_node *node, struct ovl_source *source)
+{
+    struct stat now;
+    source->path = node->real;
+    source->readable = S_ISREG(node->st.st_mode) || S_ISDIR(node->st.st_mode);
+    source->fd = source->readable ? ovl_open_real(node->real, O_RDONLY | O_NONBLOCK | O_NOCTTY) : -EACCES;
+    if (source->fd == -EACCES) {
+        source->readable = false;
+        source->fd = ovl_open_real(node->real, O_PATH);
+    }
+    if (source->fd < 0)
+        return source->fd == -ELOOP || source->fd == -ENXIO ? -ESTALE : source->fd;
+    int r = ovl_sys_fstat(source->fd, &now);
+    if (r == 0 && !is_object(node, &now))
+        r = -ESTALE;
+    if (r < 0)
+        ovl_sys_close(source->fd);
+    return r;
+}
