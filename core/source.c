@@ -11,13 +11,12 @@
 
 static bool is_object(const struct ovl_node *node, const struct stat *st)
 {
-    return st->st_ino == node->st.st_ino && st->st_dev == node->st.st_dev &&
-           (st->st_mode & S_IFMT) == (node->st.st_mode & S_IFMT);
+    return st->st_ino == node->st.st_ino && st->st_dev == node->st.st_dev;
 }
 
 int ovl_source_stat(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st)
 {
-    int r = ctx->ops->lstat(node->real, st);
+    int r = ctx->ops->lstat(node->real, st); /* of fakeroot's, even the type may be another than the kernel's */
     return r == 0 && !is_object(node, st) ? -ESTALE : r;
 }
 
@@ -34,7 +33,7 @@ int ovl_source_open(const struct ovl_node *node, struct ovl_source *source)
     if (source->fd < 0)
         return source->fd == -ELOOP || source->fd == -ENXIO ? -ESTALE : source->fd;
     int r = ovl_sys_fstat(source->fd, &now);
-    if (r == 0 && !is_object(node, &now))
+    if (r == 0 && (!is_object(node, &now) || (now.st_mode & S_IFMT) != (node->st.st_mode & S_IFMT)))
         r = -ESTALE;
     if (r < 0)
         ovl_sys_close(source->fd);

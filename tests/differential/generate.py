@@ -36,7 +36,8 @@ def unescaped(word):
 class Fd:
     def __init__(self, node, reads, writes, path_only=False, origin=None):
         self.node, self.reads, self.writes, self.path_only, self.origin = node, reads, writes, path_only, origin
-        self.lower = node.of_lower and not writes  # to be on the safe side, whatever the model thinks was copied up
+        changes = writes and node.kind == "file"  # a device is opened where it lies
+        self.lower = node.of_lower and not changes  # to be on the safe side, whatever the model thinks was copied up
         self.version, self.moves = node.version, node.moves
 
     @property

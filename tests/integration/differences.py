@@ -102,6 +102,7 @@ class Own:
     parts: bool
 
 
+LISTINGS = {"readdir", "opendir", "fdopendir", "getdents", "dident", "count"}
 FIFO_OPENERS = {"put", "append", "open", "openat"}
 DELETED = "\\x20(deleted)"
 FD_CHANGES = {"fchmod", "fchown", "futimens", "fsetxattr", "fremovexattr", "linkfd", "linkat"}
@@ -120,6 +121,11 @@ OURS = [
         (ovl == "EXDEV" and words[0] in ("linkfd", "linkat")), True),
     Own("unreadable-below", "a directory with lower content that the caller may not read is not renamed (C-3.6)",
         lambda words, wanted, ovl: words[0].startswith("rename") and ovl == "EACCES" and {"ok", "EXDEV"} <= wanted, True),
+    Own("unsearchable-marks",
+        "a directory that may be read but not searched, and holds a name hidden by an attribute, is not listed (docs/design.md)",
+        lambda words, wanted, ovl: ovl.endswith("scandir:EACCES") or (words[0] in LISTINGS and ovl == "EACCES"), False),
+    Own("hidden-link", "names of a lower file that another layer hides are counted: one without names is linked again",
+        lambda words, wanted, ovl: words[0] in ("linkfd", "linkat") and ovl == "ok" and wanted == {"ENOENT"}, True),
     Own("openat2-links",
         "where a restriction hangs on where a symbolic link leads to, openat2 is not there (shim/wrap_openat2.c)",
         lambda words, wanted, ovl: ovl == "ENOSYS" and words[0] == "openat2", True),
