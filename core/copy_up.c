@@ -19,7 +19,8 @@
 
 int ovl_upper_path(struct ovl_ctx *ctx, const struct ovl_node *node, char *out)
 {
-    return ovl_real_path(ctx, node->ovl->layer[0].path, ovl_relative(node->ovl, node->path), out);
+    const char *root = node->ovl->layer[0].path, *rel = ovl_relative(node->ovl, node->path);
+    return *rel ? ovl_real_sibling(ctx, root, rel, "", out) : ovl_real_path(ctx, root, rel, out);
 }
 
 /* ---- times of the parent ----------------------------------------------------------------------- */

@@ -30,6 +30,19 @@ struct make {
     void *arg;
 };
 
+/* Where a layer path begins: at a descriptor of this call, which is no symbolic link of the layer's, or at the root. */
+static int begin_at(const char **real)
+{
+    static const char prefix[] = "/proc/self/fd/";
+    if (!ovl_has_prefix(*real, prefix))
+        return AT_FDCWD;
+    *real += sizeof prefix - 1;
+    int fd = (int)ovl_parse_decimal(real);
+    while (**real == '/')
+        ++*real;
+    return fd;
+}
+
 int ovl_open_exact(const char *real, int flags, mode_t mode)
 {
     /* openat2(2) refuses what open(2) ignores.  O_SYNC and O_TMPFILE have O_DSYNC and O_DIRECTORY in them. */
@@ -38,7 +51,9 @@ int ovl_open_exact(const char *real, int flags, mode_t mode)
     struct ovl_open_how how = {.flags = (uint64_t)(flags & known) | KERNEL_O_LARGEFILE,
                                .mode = flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)) ? mode & 07777 : 0,
                                .resolve = OVL_RESOLVE_NO_SYMLINKS};
-    int r = ovl_has_prefix(real, "/proc/self/fd/") ? -ENOSYS : ovl_sys_openat2(AT_FDCWD, real, &how);
+    const char *rest = real;
+    int at = begin_at(&rest);
+    int r = ovl_sys_openat2(at, rest, &how);
     if (r == -ENOSYS || r == -EPERM)
         r = ovl_sys_open(AT_FDCWD, real, flags | O_NOFOLLOW, mode);
     return r;
@@ -163,7 +178,7 @@ static int make_over_whiteout(struct ovl_ctx *ctx, struct ovl_node *node, const 
     int r = aside && note ? name_aside(place, aside) : -ENOMEM;
     if (r == 0)
         r = ovl_work_name(node->ovl, note);
-    bool noted = r == 0 && !ovl_has_prefix(aside, "/proc/self/fd/"); /* else too deep to be said */
+    bool noted = r == 0 && !ovl_has_prefix(aside, "/proc/self/fd/"); /* else it has no name that lasts */
     if (noted)
         r = ovl_sys_symlink(aside, note);
     if (r < 0)

@@ -101,7 +101,7 @@ int ovl_ctx_begin(struct ovl_ctx *ctx, struct ovl_space *space, const struct ovl
     ctx->ops = ops;
     ctx->used = 0;
     ctx->size = SLOT_SIZE;
-    ctx->fds = 0;
+    ctx->fds = ctx->anchors = 0;
     ctx->slot = take_slot();
     ctx->memory = ctx->slot >= 0 ? pool[ctx->slot] : map_memory();
     return ctx->memory ? 0 : -ENOMEM;
@@ -121,6 +121,7 @@ void ovl_ctx_close(struct ovl_ctx *ctx, int keep)
 {
     while (ctx->fds > keep)
         ovl_sys_close(ctx->fd[--ctx->fds]);
+    ovl_anchors_drop(ctx);
 }
 
 void *ovl_ctx_alloc(struct ovl_ctx *ctx, size_t n)

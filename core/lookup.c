@@ -77,7 +77,7 @@ static int ask_layer(struct ovl_ctx *ctx, struct ovl_node *node, unsigned k, cha
 {
     const struct ovl *o = node->ovl;
     const char *rel = ovl_relative(o, node->path);
-    int r = ovl_real_path(ctx, o->layer[k].path, rel, real);
+    int r = ovl_real_sibling(ctx, o->layer[k].path, rel, "", real); /* by its name, also where it is an anchor */
     if (r == 0)
         r = ovl_sys_lstat(real, st);
     if (r == -ENOENT || r == -ENOTDIR) {
@@ -177,6 +177,22 @@ static int locate_mount(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl *
     return -ENOENT;
 }
 
+static int locate_anchor(struct ovl_ctx *ctx, struct ovl_node *node, const struct ovl_anchor *a)
+{
+    memset(&node->in, 0, sizeof node->in);
+    ovl_stack_add(&node->in, 0);
+    node->dirs = node->in;
+    node->dirs.impure = a->impure;
+    node->ovl = a->ovl;
+    node->length = a->length;
+    node->path[node->length] = '\0';
+    set_name(node);
+    node->top = 0;
+    node->exists = true;
+    node->reserved = node->linked = false;
+    return ovl_anchor_stat(ctx, a, node->real, &node->st);
+}
+
 /* Where the last `names` names of a path begin: at the slash before them, or 0. */
 static size_t before_last(const char *path, size_t length, unsigned names)
 {
@@ -226,12 +242,13 @@ int ovl_locate(struct ovl_ctx *ctx, struct ovl_node *node, const char *path)
         return 0;
     }
     size_t length = node->length;
-    size_t at = region->ovl->mount_length;
+    const struct ovl_anchor *anchor = ovl_anchor_of(ctx, region->ovl, node->path, length);
+    size_t at = anchor && anchor->length > 1 ? anchor->length : region->ovl->mount_length;
     char after = node->path[at ? at : 1];
     int fds = ctx->fds;
-    int r = locate_mount(ctx, node, region->ovl);
+    int r = anchor ? locate_anchor(ctx, node, anchor) : locate_mount(ctx, node, region->ovl);
     node->path[at ? at : 1] = after;
-    /* The rest of the path is still there behind what locate_mount cut off: take it name by name. */
+    /* The rest of the path is still there behind what was cut off: take it name by name. */
     while (r == 0 && at < length && node->path[at] == '/' && node->path[at + 1]) {
         size_t begin = skip_plain(ctx, node, at, length) + 1;
         for (at = begin; at < length && node->path[at] != '/'; at++)

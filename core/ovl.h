@@ -173,6 +173,16 @@ struct ovl_ops {
 };
 extern const struct ovl_ops ovl_ops_kernel;
 
+/* A directory of the upper that a call reaches by a descriptor: see ovl_anchor(). */
+struct ovl_anchor {
+    struct ovl *ovl;
+    const char *path; /* the merged path */
+    size_t length;
+    int slot;    /* of the descriptor in the context's */
+    int below;   /* the slot of the one that it was reached from by "..", or -1 */
+    bool impure; /* see struct ovl_stack */
+};
+
 /* One call's context: the space, the operations and memory for paths.  On the caller's stack;
  * the memory comes from a pool that needs neither a lock nor malloc. */
 struct ovl_ctx {
@@ -181,8 +191,10 @@ struct ovl_ctx {
     char *memory;
     size_t used, size;
     int slot;
-    int fd[8]; /* of directories on the way to a path longer than the kernel takes */
+    int fd[16]; /* of directories on the way to a path longer than the kernel takes, and of anchors */
     int fds;
+    struct ovl_anchor anchor[8]; /* in the order of their descriptors */
+    int anchors;
 };
 
 /* Begin and end a call.  Between them the context belongs to one thread.  -ENOMEM. */
@@ -200,7 +212,7 @@ static inline void ovl_ctx_reset(struct ovl_ctx *ctx, size_t mark)
  * no, and only with hundreds of calls at a time. */
 bool ovl_ctx_holds(const void *p);
 
-/* Close the descriptors of overlong paths beyond the first `keep`. */
+/* Close the descriptors of overlong paths, and of anchors, beyond the first `keep`. */
 void ovl_ctx_close(struct ovl_ctx *ctx, int keep);
 
 /* Call act(arg), which leaves no descriptor open.  Where it answers -EMFILE, it is called once more with some
@@ -262,6 +274,12 @@ struct ovl_node *ovl_node_new(struct ovl_ctx *ctx);
  * ENOENT, ENOTDIR, EACCES, ELOOP (40 links), ENAMETOOLONG; a path that ends in a slash and leads to
  * something other than a directory is ENOTDIR. */
 int ovl_resolve(struct ovl_ctx *ctx, const char *base, const char *path, unsigned flags, struct ovl_node *node);
+
+/* fd is open on the directory that the kernel has for a cwd or a descriptor, `path` is its merged path, and a walk from
+ * there was refused (EACCES), perhaps because a directory above may not be searched.  From now on what this call looks
+ * for at `path` or below is looked for from fd.  -EACCES where that is not the upper's directory alone, so that what is
+ * seen in it is not certain.  fd is the context's in any case. (anchor.c) */
+int ovl_anchor(struct ovl_ctx *ctx, int fd, const char *path);
 
 /* ---- directories that move ---------------------------------------------------------------------- */
 /* A merged path that is remembered, of the cwd or of an open directory, is true until some process renames or removes

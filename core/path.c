@@ -57,6 +57,13 @@ static int shorten(struct ovl_ctx *ctx, char *path, size_t length, char *out)
 static int join(struct ovl_ctx *ctx, const char *root, const char *dir, size_t dir_length, const char *prefix,
                 const char *name, char *out)
 {
+    char anchor[OVL_ANCHOR_PREFIX_MAX];
+    if (ctx->anchors) {
+        size_t skipped = ovl_anchor_root(ctx, root, dir, dir_length, !name, anchor);
+        root = *anchor ? anchor : root;
+        dir += skipped;
+        dir_length -= skipped;
+    }
     size_t root_length = ovl_strlen(root);
     size_t prefix_length = ovl_strlen(prefix);
     size_t name_length = name ? ovl_strlen(name) + 1 : 0;

@@ -259,6 +259,9 @@ static int step_inside(struct walk *w, bool last, bool must_follow)
 {
     size_t length = 0;
     struct ovl_node *node = w->node;
+    /* realpath(3) looks each name up by its whole path. */
+    if (w->flags & OVL_LONG && ovl_anchor_of(w->ctx, node->ovl, node->path, node->length))
+        return -EACCES;
     node->in = node->dirs;
     ovl_ctx_close(w->ctx, w->fds);
     int r = ovl_lookup(w->ctx, node);
@@ -311,11 +314,22 @@ static int step_up(struct walk *w)
     int r = may_search(w);
     if (r < 0)
         return r;
-    w->node->last = OVL_LAST_DOTDOT;
+    struct ovl_node *node = w->node;
+    node->last = OVL_LAST_DOTDOT;
     w->fresh = true;
-    if (w->node->length > 1)
-        ovl_node_parent(w->node);
-    return ovl_locate(w->ctx, w->node, w->node->path);
+    if (node->length == 1)
+        return ovl_locate(w->ctx, node, node->path);
+    size_t length = node->length;
+    char *slash = (char *)(uintptr_t)ovl_strrchr(node->path, '/');
+    ovl_node_parent(node);
+    r = ovl_locate(w->ctx, node, node->path);
+    if (r != -EACCES || !w->ctx->anchors || slash == node->path)
+        return r;
+    *slash = '/'; /* the path that was left is still there behind it */
+    r = ovl_anchor_above(w->ctx, node->path, length);
+    *slash = '\0';
+    w->fds = w->ctx->fds;
+    return r < 0 ? r : ovl_locate(w->ctx, node, node->path);
 }
 
 static int walk(struct walk *w)

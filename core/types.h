@@ -138,6 +138,22 @@ const struct ovl_region *ovl_region_of(const struct ovl_space *space, const char
 /* The region whose root is exactly this path, or NULL. */
 const struct ovl_region *ovl_region_at(const struct ovl_space *space, const char *path, size_t length);
 
+/* ---- anchor.c ---------------------------------------------------------------------------------- */
+/* The lowest anchor at or above the merged path that lies in `o`, or NULL. */
+const struct ovl_anchor *ovl_anchor_of(const struct ovl_ctx *ctx, const struct ovl *o, const char *path, size_t length);
+/* The directory's path and what fstat(2) says of it. */
+int ovl_anchor_stat(const struct ovl_ctx *ctx, const struct ovl_anchor *a, char *real, struct stat *st);
+/* Of the first bytes of rel in the layer at `root`: how many an anchor stands for, and in prefix, of
+ * OVL_ANCHOR_PREFIX_MAX bytes, what to write for root and these; "" where there is no anchor.  `itself`: no name
+ * follows. */
+#define OVL_ANCHOR_PREFIX_MAX 48
+size_t ovl_anchor_root(const struct ovl_ctx *ctx, const char *root, const char *rel, size_t length, bool itself,
+                       char *prefix);
+/* A walk goes up from the anchor at path, and the way to its parent is barred: anchor that too, or -EACCES. */
+int ovl_anchor_above(struct ovl_ctx *ctx, const char *path, size_t length);
+/* Forget those whose descriptors are closed. */
+void ovl_anchors_drop(struct ovl_ctx *ctx);
+
 /* ---- whiteout.c -------------------------------------------------------------------------------- */
 #define OVL_WH_PREFIX ".wh."
 #define OVL_WH_PREFIX_LENGTH 4

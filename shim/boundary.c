@@ -162,13 +162,27 @@ int shim_dir_path(struct shim_call *call, int dirfd, char *buf)
     return r == SHIM_REMOVED ? -ENOENT : r;
 }
 
+/* A walk from a directory inside was refused, perhaps only because one above it may not be searched.  Whether it is
+ * worth another try. */
+static bool anchor(struct shim_call *call, int dirfd, const char *merged)
+{
+    int fd = ovl_sys_open(dirfd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    return fd >= 0 && ovl_anchor(&call->ctx, fd, merged) == 0;
+}
+
+static int find_directory(struct shim_call *call, int dirfd, const char *merged, struct ovl_node *node)
+{
+    int r = ovl_resolve(&call->ctx, NULL, merged, 0, node);
+    return r == -EACCES && anchor(call, dirfd, merged) ? ovl_resolve(&call->ctx, merged, ".", 0, node) : r;
+}
+
 int shim_dir_node(struct shim_call *call, int dirfd, char *buf, struct ovl_node *node)
 {
     const int fds = call->ctx.fds;
     for (int i = 0;; i++) {
         call->moves = ovl_moves(call->ctx.space);
         int place = shim_dir_place(call, dirfd, buf);
-        int r = place == SHIM_INSIDE ? ovl_resolve(&call->ctx, NULL, buf, 0, node) : 0;
+        int r = place == SHIM_INSIDE ? find_directory(call, dirfd, buf, node) : 0;
         if (i == TRIES || ovl_moves_settled(call->ctx.space, call->moves))
             return r < 0 ? r : place;
         ovl_moves_wait(&call->ctx);
@@ -295,6 +309,8 @@ static int find_once(struct shim_call *call, int *dirfd, const char **path, unsi
     if (!found)
         return -ENOMEM;
     int r = ovl_resolve(ctx, base, *path, flags, found);
+    if (r == -EACCES && base && !left && anchor(call, *dirfd, base))
+        r = ovl_resolve(ctx, base, *path, flags, found);
     /* /proc/self is shorter than what it stands for: the kernel may have room where the walk has none. */
     if (r == -ENAMETOOLONG && !(flags & OVL_CHANGE) && ovl_has_prefix(*path, "/proc/self/"))
         return settle(call, path);

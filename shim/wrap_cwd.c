@@ -119,6 +119,8 @@ static int inside_cwd(struct shim_call *call, char **path)
     struct ovl_node *node = ovl_node_new(&call->ctx);
     *path = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
     int r = *path && node ? shim_dir_node(call, AT_FDCWD, *path, node) : -ENOMEM;
+    if (r == -EACCES) /* a directory above may not be searched: none is asked for */
+        return 1;
     if (r != SHIM_INSIDE)
         return r == SHIM_REMOVED ? -ENOENT : r;
     return node->ovl && !node->exists ? -ENOENT : 1;
