@@ -239,6 +239,8 @@ static int leave_removed(struct shim_call *call, const char *base, const char **
         call->removed = base;
         return SHIM_OUTSIDE;
     }
+    if (flags & OVL_LONG)
+        return -ENOENT; /* realpath(3) begins with getcwd(3) */
     if (!*base || p[0] != '.' || p[1] != '.' || (p[2] != '/' && p[2]))
         return -ENOENT;
     p += 2;

@@ -232,6 +232,53 @@ def test_removed(compare, kind, move):
             without=WITHOUT)
 
 
+UP = """
+    realpath .
+    realpath ..
+    realpath ../beside
+    realpath ./../beside
+    realpath ../missing
+    realpath f
+    realpath @/p/beside
+    stat ..
+    stat ../beside
+    stat ../missing
+    stat ../..
+    stat ../../p/beside
+    stat ../D
+    stat f/..
+    stat ./..
+    cat ../beside
+    open 2 ../beside O_RDONLY
+    open 2 .. O_RDONLY|O_DIRECTORY
+    open 2 ../made O_WRONLY|O_CREAT 0644
+    readlink ../beside
+    mkdir ../dir 0755
+    rename ../made ../moved
+    unlink ../moved
+    rmdir ../dir
+    fstatat 0 ../beside
+    fstatat 0 ..
+    openat 2 0 ../beside O_RDONLY
+    program realpath ../beside
+    program stat ../beside
+    vforked realpath ../beside
+    vforked stat ../beside
+    chdir ..
+    getcwd
+    realpath beside
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("how", ["rmdir @/p/D", "rmdir ../D", "other rmdir @/p/D", "rmdir @/p/D\nmkdir @/p/D 0755"],
+                         ids=["itself", "relative", "other", "made-again"])
+def test_up_from_a_removed_one(compare, kind, how):
+    """The way up stays for the kernel, on every file system; realpath(3) has no cwd to begin with."""
+    script = "\n".join(["chdir @/p/D", "open 0 . O_RDONLY|O_DIRECTORY", EMPTIED, how, UP])
+    compare(LOWER, script.replace("/D", f"/{kind}"), upper=UPPER)
+
+
 def test_outside(compare):
     """A directory outside has no log: the kernel knows where it is when a path leads up, or through a link."""
     compare(LOWER, """
