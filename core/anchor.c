@@ -11,7 +11,6 @@
  */
 #include "types.h"
 
-#define FD_PREFIX "/proc/self/fd/"
 #define PREFIX_MAX OVL_ANCHOR_PREFIX_MAX
 
 static int fd_of(const struct ovl_ctx *ctx, const struct ovl_anchor *a)
@@ -22,7 +21,7 @@ static int fd_of(const struct ovl_ctx *ctx, const struct ovl_anchor *a)
 static void write_path(char *out, int fd, const char *behind)
 {
     char number[24];
-    ssize_t n = ovl_append(out, PREFIX_MAX, 0, FD_PREFIX);
+    ssize_t n = ovl_append(out, PREFIX_MAX, 0, OVL_FD_PREFIX);
     n = ovl_append(out, PREFIX_MAX, (size_t)n, ovl_decimal(number, (uint64_t)fd));
     ovl_append(out, PREFIX_MAX, (size_t)n, behind);
 }

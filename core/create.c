@@ -30,19 +30,6 @@ struct make {
     void *arg;
 };
 
-/* Where a layer path begins: at a descriptor of this call, which is no symbolic link of the layer's, or at the root. */
-static int begin_at(const char **real)
-{
-    static const char prefix[] = "/proc/self/fd/";
-    if (!ovl_has_prefix(*real, prefix))
-        return AT_FDCWD;
-    *real += sizeof prefix - 1;
-    int fd = (int)ovl_parse_decimal(real);
-    while (**real == '/')
-        ++*real;
-    return fd;
-}
-
 int ovl_open_exact(const char *real, int flags, mode_t mode)
 {
     /* openat2(2) refuses what open(2) ignores.  O_SYNC and O_TMPFILE have O_DSYNC and O_DIRECTORY in them. */
@@ -52,7 +39,7 @@ int ovl_open_exact(const char *real, int flags, mode_t mode)
                                .mode = flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)) ? mode & 07777 : 0,
                                .resolve = OVL_RESOLVE_NO_SYMLINKS};
     const char *rest = real;
-    int at = begin_at(&rest);
+    int at = ovl_real_start(&rest);
     int r = ovl_sys_openat2(at, rest, &how);
     if (r == -ENOSYS || r == -EPERM)
         r = ovl_sys_open(AT_FDCWD, real, flags | O_NOFOLLOW, mode);
@@ -90,7 +77,7 @@ static int make_object(struct ovl_ctx *ctx, const struct make *m, const char *pa
     }
     char link[64];
     char number[24];
-    ssize_t n = ovl_append(link, sizeof link, 0, "/proc/self/fd/");
+    ssize_t n = ovl_append(link, sizeof link, 0, OVL_FD_PREFIX);
     ovl_append(link, sizeof link, (size_t)n, ovl_decimal(number, (uint64_t)m->fd));
     return ovl_sys_linkat(AT_FDCWD, link, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
 }
@@ -178,7 +165,7 @@ static int make_over_whiteout(struct ovl_ctx *ctx, struct ovl_node *node, const 
     int r = aside && note ? name_aside(place, aside) : -ENOMEM;
     if (r == 0)
         r = ovl_work_name(node->ovl, note);
-    bool noted = r == 0 && !ovl_has_prefix(aside, "/proc/self/fd/"); /* else it has no name that lasts */
+    bool noted = r == 0 && !ovl_has_prefix(aside, OVL_FD_PREFIX); /* else it has no name that lasts */
     if (noted)
         r = ovl_sys_symlink(aside, note);
     if (r < 0)

@@ -113,16 +113,22 @@ bool ovl_is_plain_directory(struct ovl_ctx *ctx, const char *root, const char *r
     return true;
 }
 
+int ovl_real_start(const char **real)
+{
+    if (!ovl_has_prefix(*real, OVL_FD_PREFIX))
+        return AT_FDCWD;
+    *real += sizeof OVL_FD_PREFIX - 1;
+    int fd = (int)ovl_parse_decimal(real);
+    while (**real == '/')
+        ++*real;
+    return fd;
+}
+
 int ovl_open_real(const char *real, int flags)
 {
     const struct ovl_open_how how = {.flags = (uint64_t)flags | O_NOFOLLOW | O_CLOEXEC,
                                      .resolve = OVL_RESOLVE_NO_SYMLINKS};
-    int dirfd = AT_FDCWD;
-    if (ovl_has_prefix(real, OVL_FD_PREFIX)) { /* of shorten() */
-        real += sizeof OVL_FD_PREFIX - 1;
-        dirfd = (int)ovl_parse_decimal(&real);
-        real++;
-    }
+    int dirfd = ovl_real_start(&real);
     int fd = ovl_sys_openat2(dirfd, real, &how);
     return fd == -ENOSYS || fd == -EPERM ? ovl_sys_open(dirfd, real, (int)how.flags, 0) : fd;
 }

@@ -124,7 +124,10 @@ int ovl_real_path(struct ovl_ctx *ctx, const char *root, const char *rel, char *
 /* What the kernel calls a descriptor; room for that, a number and a slash. */
 #define OVL_FD_PREFIX "/proc/self/fd/"
 #define OVL_FD_PATH_MAX 40
-/* Open a layer path (as ovl_real_path() gives it), but not by way of a symbolic link: -ELOOP. */
+/* Where a layer path (as ovl_real_path() gives it) begins: at a descriptor of this call, which is no symbolic link of
+ * the layer's, or at the root (AT_FDCWD). *real is then what comes behind. */
+int ovl_real_start(const char **real);
+/* Open a layer path, but not by way of a symbolic link: -ELOOP. */
 int ovl_open_real(const char *real, int flags);
 /* Whether the first bytes of rel lead to a directory in `root` and each name on the way is one, not a symbolic link.
  * False also where that can't be told (permissions, no descriptor). */
@@ -146,7 +149,7 @@ int ovl_anchor_stat(const struct ovl_ctx *ctx, const struct ovl_anchor *a, char 
 /* Of the first bytes of rel in the layer at `root`: how many an anchor stands for, and in prefix, of
  * OVL_ANCHOR_PREFIX_MAX bytes, what to write for root and these; "" where there is no anchor.  `itself`: no name
  * follows. */
-#define OVL_ANCHOR_PREFIX_MAX 48
+#define OVL_ANCHOR_PREFIX_MAX (OVL_FD_PATH_MAX + 8)
 size_t ovl_anchor_root(const struct ovl_ctx *ctx, const char *root, const char *rel, size_t length, bool itself,
                        char *prefix);
 /* A walk goes up from the anchor at path, and the way to its parent is barred: anchor that too, or -EACCES. */
