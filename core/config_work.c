@@ -140,6 +140,38 @@ static int make_private(const struct ovl_plans *plans, const struct ovl_plan *pl
     return check_private(plans, plan, &st);
 }
 
+/* Why a file that is there already is not what a run of this user's has left, or NULL.  `shared` may have two names for
+ * a moment, because it is linked into place. */
+static const char *distrust(const struct stat *st, bool may_be_linked)
+{
+    if (!S_ISREG(st->st_mode))
+        return S_ISLNK(st->st_mode) ? "is a symbolic link" : "is not a regular file";
+    if (st->st_uid != ovl_sys_geteuid())
+        return "belongs to another user";
+    if (st->st_mode & 022)
+        return "can be written by others (chmod go-w)";
+    return st->st_nlink > 1 && !may_be_linked ? "has another name" : NULL;
+}
+
+static int check_file(const struct ovl_plans *plans, const struct ovl_plan *plan, const char *name, bool may_be_linked)
+{
+    struct stat st;
+    const char *path = ovl_arena_join(plans->config->arena, plan->work, "/", name, NULL);
+    const char *problem = ovl_arena_join(plans->config->arena, "has a ", name, " that ", NULL);
+    if (!path || !problem)
+        return ovl_refuse_no_memory(plans->config);
+    const char *why = ovl_sys_lstat(path, &st) == 0 ? distrust(&st, may_be_linked) : NULL;
+    return why ? ovl_refuse_work(plans, plan, problem, why) : 0;
+}
+
+static int check_files(const struct ovl_plans *plans, const struct ovl_plan *plan)
+{
+    int r = check_file(plans, plan, "state/run", false);
+    if (r == 0)
+        r = check_file(plans, plan, "state/moves", false);
+    return r == 0 ? check_file(plans, plan, "state/shared", true) : r;
+}
+
 /* Whether the kernel lets this user make a 0/0 device there. */
 static int try_device(struct ovl_plans *plans, const struct ovl_plan *plan)
 {
@@ -168,6 +200,8 @@ int ovl_plan_make_work(struct ovl_plans *plans, struct ovl_plan *plan)
         char *path = ovl_arena_join(plans->config->arena, plan->work, inner[i], NULL);
         r = path ? make_private(plans, plan, path) : ovl_refuse_no_memory(plans->config);
     }
+    if (r == 0)
+        r = check_files(plans, plan);
     bool kernel_form = ovl_streq(ovl_config_word(plan->section, OVL_KEY_WHITEOUT), "kernel");
     return r == 0 && kernel_form && plan->has_upper ? try_device(plans, plan) : r;
 }
