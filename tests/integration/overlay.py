@@ -59,6 +59,7 @@ class Side:
         self.mount = os.path.join(self.base, "m")
         self.outside = os.path.join(self.base, "x")
         self.read_only = False
+        self.timeout = TIMEOUT
         self.lowers = []
         os.makedirs(self.outside)
 
@@ -127,7 +128,7 @@ class Side:
         script = f"{folder}/script"
         with open(script, "w") as f:
             f.write("\n".join(lines) + "\n")
-        done = run_group(self.enter(script), env)
+        done = run_group(self.enter(script), env, self.timeout)
         assert done.returncode == 0 and not done.stderr, f"{self.letter}: {done.stderr}"
         return [self.result(folder, i) for i in range(len(commands))]
 
@@ -260,12 +261,12 @@ class Ovl(Side):
         return list(dict.fromkeys(found))
 
 
-def run_group(argv, env=None):
+def run_group(argv, env=None, timeout=TIMEOUT):
     """subprocess.run, but at a timeout nothing that was started lives on."""
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, umask=0o022, env=env,
                           errors="surrogateescape", start_new_session=True) as process:
         try:
-            out, err = process.communicate(timeout=TIMEOUT)
+            out, err = process.communicate(timeout=timeout)
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise
