@@ -3,6 +3,7 @@
 # What can be chosen, and the flags that every part is compiled with.
 
 option(OVL_TESTS "Build the tests" ON)
+option(OVL_BENCH "Build the programs that bench/run measures with" ON)
 option(OVL_WERROR "Make warnings errors" OFF)
 option(OVL_FUZZ "Build the libFuzzer targets (needs clang)" OFF)
 option(OVL_COVERAGE "Count the lines that the unit tests reach in core" OFF)
