@@ -286,7 +286,9 @@ static int find_places(struct shim_call *call, struct place *from, struct place 
 {
     const char *old = from->path, *new = to->path;
     int first = find_place(call, from, OVL_CHANGE | OVL_NAME);
-    if (first < 0 && !(first == -ENAMETOOLONG && is_name_too_long(old)))
+    bool removed =
+        first == -ENOENT && *old && !strchr(old, '/'); /* the directory of the old name, which is found all the same */
+    if (first < 0 && !removed && !(first == -ENAMETOOLONG && is_name_too_long(old)))
         return first;
     int second = find_place(call, to, OVL_CHANGE | OVL_NAME);
     if (second == -ENAMETOOLONG && is_name_too_long(new) && from->where == SHIM_INSIDE)

@@ -74,6 +74,17 @@ DIFFERENCES = [
         "what has no name any more can't be copied up by overlayfs",
         lambda words, bare, kernel: words[0] in FD_CHANGES and kernel in ("EIO", "ENOENT") and bare == "ok"),
     Difference(
+        "stale-handle", "bare",
+        "overlayfs gives ESTALE for a rename of one name over another of the same copied-up file",
+        lambda words, bare, kernel: words[0].startswith("rename") and kernel == "ESTALE" and bare == "ok",
+        parts=True),
+    Difference(
+        "stale-mode", "bare",
+        "overlayfs without index judges by the mode that a name of a file had before another name's was changed",
+        lambda words, bare, kernel: words[0] in ("setxattr", "lsetxattr", "fsetxattr") and kernel == "EACCES" and
+        bare == "ok",
+        parts=True),
+    Difference(
         "fifo-times", "bare",
         "what is written to a FIFO changes its times; overlayfs keeps those of its layer",
         lambda words, bare, kernel: words[0] in LINK_COUNTS and is_fifo(bare) and without_time(bare) == without_time(kernel)),

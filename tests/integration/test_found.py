@@ -123,3 +123,16 @@ def test_no_mark_where_nothing_is_hidden(world):
     side = world.ovl([{"f": "1", "d/": None}], upper={})
     assert side.opsh("unlink @/f\nmkdir @/f\nrename @/f @/d/f\nreaddir @/d")[0][-1] == "ok .:d ..:d f:d"
     assert not os.listdir(f"{side.upper}/d/f")
+
+
+def test_a_bad_descriptor_comes_before_a_removed_directory(compare):
+    """C-3.13: rename finds both directories first, and a removed one is found."""
+    compare([{"f": "1", "d/": None}], """
+        mkdir @/new 0755
+        open 1 @/new O_PATH|O_DIRECTORY
+        rmdir @/new
+        renameat2 1 x bad y 0
+        renameat2 1 x cwd @/f/y 0
+        renameat2 1 x cwd @/y 0
+        renameat2 1 x/z bad y 0
+    """)

@@ -139,5 +139,7 @@ def sha256(path):
 
 
 def results(log):
-    """What an automake test suite says of each of its tests."""
-    return sorted(set(re.findall(r"^(?:PASS|SKIP|XFAIL|FAIL|XPASS|ERROR): .*$", log, re.M)))
+    """What a test suite of automake's or autotest's says of each of its tests."""
+    automake = re.findall(r"^(?:PASS|SKIP|XFAIL|FAIL|XPASS|ERROR): .*$", log, re.M)
+    autotest = re.findall(r"^ *\d+: .* (?:ok|skipped|FAILED|expected failure)\b.*$", log, re.M)
+    return sorted({*automake, *autotest})
