@@ -106,6 +106,21 @@ static char *keep_path(struct ovl_ctx *ctx, const char *path, size_t length)
     return kept;
 }
 
+/* The descriptor under a high number: what the program opens in this call gets the lowest free one (CONTRACT 4.6). */
+static int move_up(int fd)
+{
+    enum { HIGHEST = 1024, ROOM = 16 };
+    struct rlimit limit;
+    if (ovl_sys_prlimit(RLIMIT_NOFILE, NULL, &limit) < 0 || limit.rlim_cur <= ROOM)
+        return fd;
+    rlim_t top = limit.rlim_cur < HIGHEST ? limit.rlim_cur : HIGHEST;
+    int high = (int)ovl_sys_raw(SYS_fcntl, fd, F_DUPFD_CLOEXEC, (long)(top - ROOM), 0, 0, 0);
+    if (high < 0)
+        return fd;
+    ovl_sys_close(fd);
+    return high;
+}
+
 int ovl_anchor(struct ovl_ctx *ctx, int fd, const char *path)
 {
     const int most = (int)(sizeof ctx->anchor / sizeof *ctx->anchor), room = (int)(sizeof ctx->fd / sizeof *ctx->fd);
@@ -121,7 +136,7 @@ int ovl_anchor(struct ovl_ctx *ctx, int fd, const char *path)
         return r;
     }
     ctx->anchor[ctx->anchors++] = (struct ovl_anchor){o, kept, length, ctx->fds, -1, impure};
-    ctx->fd[ctx->fds++] = fd;
+    ctx->fd[ctx->fds++] = move_up(fd);
     return 0;
 }
 

@@ -195,3 +195,30 @@ def test_where_lower_layers_may_have_a_part(world, user_only, place):
     answers = {name: side.opsh(script)[0] for name, side in sides.items()}
     for operation, ours, right in zip(script.split("\n"), answers.get("ovl", answers["bare"]), answers["bare"]):
         assert ours == right or (ours == "EACCES" and "getcwd" not in operation), f"{operation}: {right}, but {ours}"
+
+
+PROGRAMS = r"""
+    cd "$1" && mkdir -p p/d/sub p/c && cd p/d && cp /usr/bin/env own && cp /bin/sh sub/sh
+    printf '#!/bin/sh\necho "$0 $*"; cat f\n' >script && printf '#!./sub/sh\necho by $0\n' >relative
+    chmod +x script relative && echo text >f && chmod 0 ..
+    pwd -P; ls; cat f; find . | sort; cp -r sub copy; mv copy moved; ls -R moved; rm -r moved; ln -s f s; cat s; ln f h; stat -c %h f
+    ./own -i ./own -i /bin/echo own; ./script a b; sh script; sh ./script c; ./relative; . ./f 2>&1 | sed 's/.*: //'
+    env -i ./script; env -C sub ../script 2>&1; (cd sub && ./sh -c 'cat ../f; pwd -P; cd ..; ls ../c'); ls ../c; cat ../d/f; cd .. ; cd d
+    tar cf t sub && tar tf t && tar xf t; sed -i s/text/changed/ f; cat f; touch new; rm new; mktemp -p . tXXXXXX | wc -c; rm t?*
+    perl -e 'open F, "f" or die; print <F>; opendir D, "."; print join(" ", sort readdir D), "\n"; mkdir "x"; chdir "x"; print `cat ../f`'
+    python3 -Bc 'import os, subprocess as s; print(sorted(os.listdir())); print(s.check_output(["./script"], close_fds=True))
+print(s.check_output(["cat", "../f"], cwd="sub")); os.posix_spawn("./script", ["s"], os.environ); os.wait()
+fd = os.open("sub", 0); print(os.listdir(fd), os.stat("sh", dir_fd=fd).st_mode); print(os.open("f", 0), os.getcwd())
+try: print(os.stat(os.getcwd()))
+except OSError as e: print(e.strerror)'
+    ( ulimit -n 8; cat f; chmod 600 f; ls sub; mkdir few; rmdir few; sh -c 'cat f' )
+    chmod 755 ..; find .. | sort
+"""
+
+
+def test_programs(world, user_only):
+    said = {name: side.run([(["sh", "-c", PROGRAMS, "sh", "@"], "")])[0] for name, side in world.make([{}], {}).items()}
+    assert "Permission denied" in said["bare"].out, "nothing is barred"
+    for name in said:
+        assert said[name].out.split("\n") == said["bare"].out.split("\n"), name
+        assert said[name].err.split("\n") == said["bare"].err.split("\n"), name

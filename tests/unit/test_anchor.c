@@ -113,6 +113,7 @@ static void everything_works_below(void **state)
     make_file(f, "lower1/a/d2/hidden", 0644, "");
     make_file(f, "upper/a/d/f", 0644, "text");
     make_file(f, "upper/a/d/sub/g", 0644, "");
+    make_file(f, "upper/a/d/.wh.dir", 0600, "");
     fixture_open(f, "");
     assert_int_equal(anchor(f, "upper/a/d", "/a/d"), 0);
     assert_int_equal(rename(upper, away), 0);
@@ -145,6 +146,7 @@ static void everything_works_below(void **state)
     assert_true(is_there(f, "upper/a/d/dir/renamed"));
     assert_false(is_there(f, "upper/a/d/f"));
     assert_false(is_there(f, "upper/a/d/.wh.f"));
+    assert_false(is_there(f, "upper/a/d/.wh.dir"));
     free(away);
     free(upper);
 }
