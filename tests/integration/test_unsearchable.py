@@ -193,7 +193,8 @@ def test_where_lower_layers_may_have_a_part(world, user_only, place):
                        UNCERTAIN.strip().split("\n") + [f"chmod @/{place} 0755"])
     sides = world.make(LOWER, HIDING, sides=["bare", "ovl"])
     answers = {name: side.opsh(script)[0] for name, side in sides.items()}
-    for operation, ours, right in zip(script.split("\n"), answers.get("ovl", answers["bare"]), answers["bare"]):
+    right_ones, *others = answers.values()
+    for operation, right, ours in zip(script.split("\n"), right_ones, *others or [right_ones]):
         assert ours == right or (ours == "EACCES" and "getcwd" not in operation), f"{operation}: {right}, but {ours}"
 
 
@@ -218,7 +219,8 @@ except OSError as e: print(e.strerror)'
 
 def test_programs(world, user_only):
     said = {name: side.run([(["sh", "-c", PROGRAMS, "sh", "@"], "")])[0] for name, side in world.make([{}], {}).items()}
-    assert "Permission denied" in said["bare"].out, "nothing is barred"
-    for name in said:
-        assert said[name].out.split("\n") == said["bare"].out.split("\n"), name
-        assert said[name].err.split("\n") == said["bare"].err.split("\n"), name
+    right, *others = said.values()
+    assert "Permission denied" in right.out, "nothing is barred"
+    for other in others:
+        assert other.out.split("\n") == right.out.split("\n")
+        assert other.err.split("\n") == right.err.split("\n")
