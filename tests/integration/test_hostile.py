@@ -238,7 +238,7 @@ def test_loops_between_layers(compare):
 
 def test_links_out_of_the_layers(compare):
     """What they lead to is the real thing; the links themselves stay in their layers."""
-    compare([{"abs": link("%/victim"), "up": link("../x/victim"), "dir": link("%/dir"), "root": link("/")}], """
+    compare([{"abs": link("%/victim"), "up": link("../x/victim"), "dir": link("%/dir"), "slash": link("/")}], """
         cat @/abs
         cat @/up
         unlink @/abs
@@ -247,8 +247,8 @@ def test_links_out_of_the_layers(compare):
         readdir @/dir
         rename @/up @/moved
         unlink @/dir
-        stat @/root/proc/self
-        unlink @/root
+        stat @/slash/proc/self
+        unlink @/slash
         cat %/victim
         cat %/dir/new
     """, outside={"victim": SECRET, "dir/": None})
