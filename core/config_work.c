@@ -140,27 +140,30 @@ static int make_private(const struct ovl_plans *plans, const struct ovl_plan *pl
     return check_private(plans, plan, &st);
 }
 
-/* Why a file that is there already is not what a run of this user's has left, or NULL.  `shared` may have two names for
- * a moment, because it is linked into place. */
-static const char *distrust(const struct stat *st, bool may_be_linked)
-{
-    if (!S_ISREG(st->st_mode))
-        return S_ISLNK(st->st_mode) ? "is a symbolic link" : "is not a regular file";
-    if (st->st_uid != ovl_sys_geteuid())
-        return "belongs to another user";
-    if (st->st_mode & 022)
-        return "can be written by others (chmod go-w)";
-    return st->st_nlink > 1 && !may_be_linked ? "has another name" : NULL;
-}
-
-static int check_file(const struct ovl_plans *plans, const struct ovl_plan *plan, const char *name, bool may_be_linked)
+/* Why a file that is there already is not what a run of this user's has left, or NULL. */
+static const char *distrust(const char *path, bool is_shared)
 {
     struct stat st;
+    if (ovl_sys_lstat(path, &st) < 0)
+        return NULL;
+    if (!S_ISREG(st.st_mode))
+        return S_ISLNK(st.st_mode) ? "is a symbolic link" : "is not a regular file";
+    if (st.st_uid != ovl_sys_geteuid())
+        return "belongs to another user";
+    if (st.st_mode & 022)
+        return "can be written by others (chmod go-w)";
+    if (is_shared) /* it is linked into place: two names for a moment are no fault */
+        return ovl_shared_is_foreign(path) ? "was not made by this libovl" : NULL;
+    return st.st_nlink > 1 ? "has another name" : NULL;
+}
+
+static int check_file(const struct ovl_plans *plans, const struct ovl_plan *plan, const char *name, bool is_shared)
+{
     const char *path = ovl_arena_join(plans->config->arena, plan->work, "/", name, NULL);
     const char *problem = ovl_arena_join(plans->config->arena, "has a ", name, " that ", NULL);
     if (!path || !problem)
         return ovl_refuse_no_memory(plans->config);
-    const char *why = ovl_sys_lstat(path, &st) == 0 ? distrust(&st, may_be_linked) : NULL;
+    const char *why = distrust(path, is_shared);
     return why ? ovl_refuse_work(plans, plan, problem, why) : 0;
 }
 

@@ -112,6 +112,15 @@ static int map_shared(const char *path, struct ovl_shared **mapped)
     return 0;
 }
 
+bool ovl_shared_is_foreign(const char *path)
+{
+    struct ovl_shared *shared;
+    int r = map_shared(path, &shared);
+    if (r == 0)
+        ovl_sys_munmap(shared, sizeof *shared);
+    return r == -EACCES;
+}
+
 /* Thread ids of another pid name space say nothing here. */
 static void check_pid_space(struct ovl_shared *shared)
 {

@@ -249,6 +249,8 @@ void ovl_unlock(struct ovl_held *held);
 struct ovl_shared *ovl_shared(struct ovl *o);
 /* Unmap it, when the overlay is freed. */
 void ovl_shared_detach(struct ovl *o);
+/* Whether the file at this path is there, and not one that a libovl of this build has made. */
+bool ovl_shared_is_foreign(const char *path);
 /* The filter before the identity map: a number that may have an origin. */
 bool ovl_shared_may_have(const struct ovl_shared *shared, uint64_t ino);
 void ovl_shared_note(struct ovl_shared *shared, uint64_t ino);
