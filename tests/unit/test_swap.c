@@ -189,7 +189,7 @@ static void swapped_at_each_call(void **state)
 {
     static const unsigned back[] = {0, 1, 2, 3};
     const char *text = getenv("OVL_FAULT_STRIDE");
-    unsigned stride = text && atoi(text) > 0 ? (unsigned)atoi(text) : 1;
+    unsigned stride = text && strtoul(text, NULL, 10) ? (unsigned)strtoul(text, NULL, 10) : 1;
     (void)state;
     for (size_t i = 0; i < sizeof swaps / sizeof *swaps; i++)
         for (unsigned k = 0; k < sizeof back / sizeof *back; k++)
