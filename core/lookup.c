@@ -46,6 +46,18 @@ void ovl_root_stack(const struct ovl *o, struct ovl_stack *s)
         ovl_stack_add(s, i);
 }
 
+/* Whether lower directories don't merge with the one that layer k has.  A directory that is made over a whiteout gets
+ * its mark before that goes, and one that is removed gets a whiteout before its mark goes: so whoever looks without the
+ * lock sees neither only if there was neither, when it looks for the whiteout before and after. */
+static int is_alone(struct ovl_ctx *ctx, const struct ovl_node *node, unsigned k, const char *real)
+{
+    const char *root = node->ovl->layer[k].path, *rel = ovl_relative(node->ovl, node->path);
+    int r = ovl_has_whiteout(ctx, root, rel);
+    if (r == 0)
+        r = ovl_has_opaque_marker(ctx, real);
+    return r == 0 && k == 0 && node->ovl->has_upper ? ovl_has_whiteout(ctx, root, rel) : r;
+}
+
 /* Take the directory that layer k has of the name: 1 go on to the next layers, or 0 when nothing below it merges. */
 static int take_directory(struct ovl_ctx *ctx, struct ovl_node *node, unsigned k, const char *real)
 {
@@ -60,9 +72,7 @@ static int take_directory(struct ovl_ctx *ctx, struct ovl_node *node, unsigned k
     node->dirs.impure |= marks.impure != 0;
     if (r < 0 || marks.opaque == 'y' || ovl_stack_next(&node->in, k + 1, o->layers) == o->layers)
         return r;
-    r = ovl_has_opaque_marker(ctx, real);
-    if (r == 0)
-        r = ovl_has_whiteout(ctx, o->layer[k].path, ovl_relative(o, node->path));
+    r = is_alone(ctx, node, k, real);
     return r < 0 ? r : !r;
 }
 
@@ -72,22 +82,33 @@ static int take_file(struct ovl_node *node, unsigned k, const char *real, const 
     return r == 0 && node->ovl->has_upper && k > 0 ? ovl_group_look(node) : r;
 }
 
-/* What layer k says of the name: 1 go on to the next layer, 0 decided, or an error. */
-static int ask_layer(struct ovl_ctx *ctx, struct ovl_node *node, unsigned k, char *real, struct stat *st)
+/* Look for the object that layer k has of the name: 0, 1 when a whiteout hides the name, -ENOENT when it has neither.
+ */
+static int find_object(struct ovl_ctx *ctx, const struct ovl_node *node, unsigned k, char *real, struct stat *st)
 {
     const struct ovl *o = node->ovl;
     const char *rel = ovl_relative(o, node->path);
     int r = ovl_real_sibling(ctx, o->layer[k].path, rel, "", real); /* by its name, also where it is an anchor */
     if (r == 0)
         r = ovl_sys_lstat(real, st);
-    if (r == -ENOENT || r == -ENOTDIR) {
-        if (ovl_stack_next(&node->in, k + 1, o->layers) == o->layers)
-            return 0;
-        r = ovl_has_whiteout(ctx, o->layer[k].path, rel);
-        return r < 0 ? r : !r;
-    }
-    if (r < 0)
+    if (r != -ENOENT && r != -ENOTDIR)
         return r;
+    if (ovl_stack_next(&node->in, k + 1, o->layers) == o->layers)
+        return -ENOENT;
+    r = ovl_has_whiteout(ctx, o->layer[k].path, rel);
+    if (r != 0)
+        return r;
+    /* Made since we looked, and its whiteout gone: what lies below must not be seen for it. */
+    r = k == 0 && o->has_upper && o->whiteout == OVL_WHITEOUT_OCI ? ovl_sys_lstat(real, st) : -ENOENT;
+    return r == -ENOTDIR ? -ENOENT : r;
+}
+
+/* What layer k says of the name: 1 go on to the next layer, 0 decided, or an error. */
+static int ask_layer(struct ovl_ctx *ctx, struct ovl_node *node, unsigned k, char *real, struct stat *st)
+{
+    int r = find_object(ctx, node, k, real, st);
+    if (r != 0)
+        return r == -ENOENT ? 1 : r < 0 ? r : 0;
     r = ovl_is_whiteout(ctx, real, st);
     if (r != 0)
         return r < 0 ? r : 0;

@@ -439,6 +439,8 @@ static int move_once(struct ovl_ctx *ctx, struct move *m)
     if (r < 0)
         return r;
     r = prepare(ctx, m);
+    if (r == -ENOTDIR)
+        r = -ESTALE; /* a directory that we have looked at has gone, and a whiteout has its name */
     if (r == 0)
         r = move_prepared(ctx, m);
     discard_copies(ctx, &m->from);

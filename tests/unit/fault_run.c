@@ -189,7 +189,7 @@ static void take_views(struct run *run)
 /* The scenario with every call and every error, or (a stride above 1) with its share of them. */
 static void run_scenario(struct run *run, unsigned stride, unsigned only)
 {
-    static const int errors[] = {EIO, ENOSPC, EINTR, FAULT_KILL};
+    static const int errors[] = {EIO, ENOSPC, EDQUOT, EMFILE, EINTR, FAULT_KILL};
     enum { ERRORS = sizeof errors / sizeof *errors };
     take_views(run);
     if (stride > 1) {
