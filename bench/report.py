@@ -67,7 +67,8 @@ def cell(figures, row, side):
     median, ratio = figures.median(row, side), figures.ratio(row, side)
     if median is None:
         return "–"
-    return str(ratio) if ratio and side != BARE else quantity(median, figures.units[row])
+    as_ratio = ratio and side != BARE and figures.units[row] != "bytes"
+    return str(ratio) if as_ratio else quantity(median, figures.units[row])
 
 
 def missing(results):

@@ -92,6 +92,10 @@ class FirstWrite(Single):
     variants = ("libovl-volatile", "overlayfs-volatile")
     bytes = 0
 
+    @property
+    def files(self):
+        return self.size.of(100, 20)
+
     def fill(self, lowers):
         super().fill(lowers)
         for number in range(self.files):
