@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Rounds: in each, all sides do the same work one after the other, and each round begins with another side.
 
-What changes on the machine meanwhile so strikes all of them, and a figure is compared with the bare one of its own round.
+What changes on the machine meanwhile so strikes all of them, and a figure is compared with the bare one of its own
+round.
 """
 
+import contextlib
 import os
 import re
 import shlex
@@ -101,6 +103,7 @@ def measure_case(case, sides, rounds, results):
         else:
             taking_part.append(side)
     got = {side.name: [] for side in taking_part}
+    warm_up(case, taking_part)
     for number in range(rounds):
         first = number % max(1, len(taking_part))
         for side in taking_part[first:] + taking_part[:first]:
@@ -116,10 +119,18 @@ def measure_case(case, sides, rounds, results):
     say()
 
 
+def warm_up(case, sides):
+    """Once without being counted, so that the first side does not pay for what all of them read: compilers, say."""
+    for side in sides[:1]:
+        with contextlib.suppress(Failed):
+            session(case, side)
+
+
 def say(case=None, side=None, number=0, rounds=0):
     """One line on a terminal, that the next one overwrites."""
     if sys.stderr.isatty():
-        text = f"{case.workload.name}, {case.layers} layers, round {number + 1} of {rounds}: {side.name}" if case else ""
+        where = f"{case.workload.name}, {case.layers} layers" if case else ""
+        text = f"{where}, round {number + 1} of {rounds}: {side.name}" if case else ""
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
@@ -149,7 +160,7 @@ def session(case, side):
 
 def script_of(steps, view, outside):
     def placed(word):
-        return word.replace("@", view, 1) if word[:1] == "@" else word.replace("%", outside, 1) if word[:1] == "%" else word
+        return {"@": view, "%": outside}.get(word[:1], word[:1]) + word[1:]
 
     lines = []
     for number, step in enumerate(steps):
@@ -176,11 +187,13 @@ def run(argv, outside):
                 raise Failed(f"not done after {TIMEOUT} s") from error
             raise
         said.seek(0)
-        return (last_line(said.read()) or f"status {process.returncode}") if process.returncode else ""
+        return (the_end(said.read()) or f"status {process.returncode}") if process.returncode else ""
 
 
-def last_line(text):
-    return ([line for line in text.splitlines() if line.strip()] or [""])[-1]
+def the_end(text):
+    """The last lines of what a program said, as one."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return "; ".join(lines[-3:])[-300:]
 
 
 def read(steps, outside, error):
@@ -201,7 +214,7 @@ def read(steps, outside, error):
 def failure(output):
     try:
         with open(f"{output}.err", errors="replace") as f:
-            said = last_line(f.read())
+            said = the_end(f.read())
         with open(f"{output}.failed") as f:
             return said or f"status {f.read().strip()}"
     except OSError:

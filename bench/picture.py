@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""One picture of the figures, as SVG: on the left bars, a group a workload; on the right curves over the number of layers.
+"""One picture of the figures, as SVG: on the left bars, a group a workload; on the right curves over the number of
+layers.
 
 Both scales are logarithmic: what is half as fast is as far from the line as what is twice as fast.
 """

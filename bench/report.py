@@ -14,7 +14,8 @@ PLACES = {"folder": "", "tmpfs": ", tmpfs"}
 
 def machine(folder, tmpfs, library):
     return {"kernel": platform.release(), "libc": " ".join(platform.libc_ver()), "machine": platform.machine(),
-            "processors": os.cpu_count(), "load": os.getloadavg()[0], "user": "root" if os.geteuid() == 0 else "ordinary",
+            "processors": os.cpu_count(), "load": os.getloadavg()[0],
+            "user": "root" if os.geteuid() == 0 else "an ordinary user",
             "folder": file_system(folder), "tmpfs": file_system(tmpfs) if tmpfs else "none", "library": library}
 
 
@@ -41,8 +42,9 @@ def markdown(results, about):
 def heading(about):
     return f"""# libovl beside others
 
-Linux {about['kernel']}, {about['libc']}, {about['machine']}, {about['processors']} processors, load {about['load']:.1f}, \
-{about['user']} user, work folder on {about['folder']}, {about['rounds']} rounds{', --quick' if about['quick'] else ''}.
+Linux {about['kernel']}, {about['libc']}, {about['machine']}, {about['processors']} processors, load \
+{about['load']:.1f}, by {about['user']}, work folder on {about['folder']}, \
+{about['rounds']} rounds{', --quick' if about['quick'] else ''}.
 
 `{BARE}`: the median. Others: times `{BARE}` in the same round, the median of the rounds (smallest–largest).
 """

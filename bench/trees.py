@@ -37,7 +37,8 @@ def wide(count, per_folder=100):
     """Files in folders of folders, as a tree of sources has them."""
     for number in range(count):
         inner = number // per_folder
-        yield f"s{inner // 10}/t{inner % 10}/f{number % per_folder}.c", b"int f%d(void) { return %d; }\n" % (number, number)
+        path = f"s{inner // 10}/t{inner % 10}/f{number % per_folder}.c"
+        yield path, b"int f%d(void) { return %d; }\n" % (number, number)
 
 
 def spread(files, lowers):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Single operations, by the number of lower layers.  The object is in the lowest one; the directory, four deep, is in all
-of them."""
+"""Single operations, by the number of lower layers.  The object is in the lowest one; the directory, four deep, is
+in all of them."""
 
 import trees
 from workloads import Workload, workload

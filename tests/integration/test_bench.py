@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""bench/run does what it says: one small round, on the bare file system and on libovl.  Its figures are nobody's business."""
+"""bench/run does what it says: one small round, on the bare file system and on libovl.  No figure is asserted."""
 
 import json
 import os
