@@ -188,6 +188,11 @@ class Overlayfs(Union):
         mount = f"mount -t overlay overlay -o {options} {self.own(VIEW)}"
         return self.in_namespace(case, f"{mount} && exec sh {shlex.quote(script)}")
 
+    def close(self):
+        # The kernel leaves directories without any permission, which keep an ordinary user from removing them.
+        subprocess.run(["chmod", "-R", "u+rwx", f"{self.base}/work"], check=False)
+        super().close()
+
 
 class OverlayfsVolatile(Overlayfs):
     name = "overlayfs-volatile"
