@@ -4,6 +4,8 @@
 import statistics
 from dataclasses import dataclass
 
+from sides import SIDES
+
 BARE = "native"
 BASE_UNITS = {"ns": ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1, "ns")),
               "bytes": ((1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")),
@@ -27,8 +29,7 @@ class Figures:
         self.units = {row_of(f): f["unit"] for f in results.figures}
         self.rows = list(self.units)
         present = {side for _, side in self.values}
-        self.sides = [f["side"] for f in results.figures]
-        self.sides = [side for side in dict.fromkeys(self.sides) if side in present]
+        self.sides = [side.name for side in SIDES if side.name in present]
 
     def median(self, row, side):
         values = self.values.get((row, side))

@@ -7,9 +7,11 @@ import platform
 
 import aims
 from figures import BARE, Figures, number, quantity
+from sides import SIDES, Union
 from workloads import WORKLOADS
 
 PLACES = {"folder": "", "tmpfs": ", tmpfs"}
+NO_UNION = [side.name for side in SIDES if not issubclass(side, Union)]
 
 
 def machine(folder, tmpfs, library):
@@ -47,6 +49,7 @@ Linux {about['kernel']}, {about['libc']}, {about['machine']}, {about['processors
 {about['rounds']} rounds{', --quick' if about['quick'] else ''}.
 
 `{BARE}`: the median. Others: times `{BARE}` in the same round, the median of the rounds (smallest–largest).
+{", ".join(NO_UNION)} have no union: they work on a tree that is merged already.
 """
 
 
