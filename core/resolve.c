@@ -205,9 +205,8 @@ static int follow(struct walk *w, size_t length)
         return -ELOOP;
     if (length == 0)
         return -ENOENT;
-    int r = prepend(w, w->link, length);
-    if (r < 0)
-        return r;
+    if (prepend(w, w->link, length) < 0)
+        return -ELOOP; /* only a loop makes links so long in all */
     if (w->link[0] == '/')
         return start_at_root(w);
     ovl_node_parent(w->node);
@@ -276,22 +275,6 @@ static int step_inside(struct walk *w, bool last, bool must_follow)
     return last || S_ISDIR(node->st.st_mode) ? 0 : -ENOTDIR;
 }
 
-static int step(struct walk *w, const char *name, size_t n, bool last, bool must_follow)
-{
-    struct ovl_node *node = w->node;
-    int r = ovl_node_append(node, name, n);
-    if (r < 0)
-        return r;
-    node->last = OVL_LAST_NAME;
-    w->fresh = true;
-    const struct ovl_region *region = ovl_region_at(w->ctx->space, node->path, node->length);
-    if (region && region->ovl)
-        return ovl_locate(w->ctx, node, node->path);
-    if (region)
-        node->ovl = NULL;
-    return node->ovl ? step_inside(w, last, must_follow) : step_outside(w, last, must_follow);
-}
-
 /* "." and ".." are looked up like any name, in a directory that may be searched; realpath(3) goes by the text. */
 static int may_search(struct walk *w)
 {
@@ -307,6 +290,26 @@ static int may_search(struct walk *w)
     if (node->ovl)
         return ovl_may(w->ctx, node->ovl, node->top, node->real, &node->st, X_OK, true);
     return node->magic ? 0 : ovl_may_search(node->path);
+}
+
+static int step(struct walk *w, const char *name, size_t n, bool last, bool must_follow)
+{
+    struct ovl_node *node = w->node;
+    if (n > OVL_NAME_MAX) {
+        int searched = may_search(w); /* which the kernel looks at first */
+        return searched < 0 ? searched : -ENAMETOOLONG;
+    }
+    int r = ovl_node_append(node, name, n);
+    if (r < 0)
+        return r;
+    node->last = OVL_LAST_NAME;
+    w->fresh = true;
+    const struct ovl_region *region = ovl_region_at(w->ctx->space, node->path, node->length);
+    if (region && region->ovl)
+        return ovl_locate(w->ctx, node, node->path);
+    if (region)
+        node->ovl = NULL;
+    return node->ovl ? step_inside(w, last, must_follow) : step_outside(w, last, must_follow);
 }
 
 static int step_up(struct walk *w)

@@ -464,7 +464,7 @@ static int sweep_name(struct ovl_ctx *ctx, const char *real, const char *name)
     return r == -ENOTEMPTY || r == -ENOENT ? 0 : r;
 }
 
-static void remove_opaque_marks(struct ovl_ctx *ctx, const char *real)
+static int remove_opaque_marks(struct ovl_ctx *ctx, const char *real)
 {
     char full[64];
     for (size_t i = 0; i < sizeof name_space / sizeof *name_space; i++) {
@@ -472,7 +472,8 @@ static void remove_opaque_marks(struct ovl_ctx *ctx, const char *real)
         ovl_append(full, sizeof full, (size_t)n, XATTR_OPAQUE);
         ovl_sys_lremovexattr(real, full);
     }
-    clear_name(ctx, real, OVL_WH_OPAQUE);
+    int r = clear_name(ctx, real, OVL_WH_OPAQUE);
+    return r == -ENOENT ? 0 : r;
 }
 
 static int sweep_markers(struct ovl_ctx *ctx, void *arg)
@@ -482,10 +483,10 @@ static int sweep_markers(struct ovl_ctx *ctx, void *arg)
     int r = ovl_sys_lstat(marking->real, &st);
     if (r == 0)
         r = for_each_name(ctx, marking->real, sweep_name);
+    if (r == 0 && !marking->keep_opaque)
+        r = remove_opaque_marks(ctx, marking->real);
     if (r < 0)
         return r;
-    if (!marking->keep_opaque)
-        remove_opaque_marks(ctx, marking->real);
     const struct timespec times[2] = {st.st_atim, st.st_mtim};
     return ovl_sys_utimensat(AT_FDCWD, marking->real, times, AT_SYMLINK_NOFOLLOW);
 }

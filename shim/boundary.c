@@ -106,6 +106,15 @@ static bool is_deleted(const char *text)
     return n > suffix && strcmp(text + n - suffix, DELETED) == 0;
 }
 
+/* A directory on its way out (core/remove.c) is moved to the work directory first. */
+static bool is_written(const struct ovl_space *space, const char *text)
+{
+    for (unsigned i = 0; i < ovl_space_count(space); i++)
+        if (ovl_is_written(ovl_space_at(space, i), text))
+            return true;
+    return false;
+}
+
 void shim_removed_parent(struct shim_call *call, int dirfd, char *buf)
 {
     size_t mark = call->ctx.used;
@@ -150,6 +159,9 @@ int shim_dir_place(struct shim_call *call, int dirfd, char *buf)
     }
     if (r == 1 && is_deleted(text) && st.st_nlink == 0) {
         shim_removed_parent(call, dirfd, buf);
+        r = SHIM_REMOVED;
+    } else if (r == 0 && is_deleted(text) && st.st_nlink == 0 && is_written(call->ctx.space, text)) {
+        buf[0] = '\0'; /* where it was, nobody knows any more */
         r = SHIM_REMOVED;
     }
     ovl_ctx_reset(&call->ctx, mark);

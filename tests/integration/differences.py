@@ -74,6 +74,11 @@ DIFFERENCES = [
         "what has no name any more can't be copied up by overlayfs",
         lambda words, bare, kernel: words[0] in FD_CHANGES and kernel in ("EIO", "ENOENT") and bare == "ok"),
     Difference(
+        "copy-across", "bare",
+        "what lies outside is on another file system than overlayfs: EXDEV",
+        lambda words, bare, kernel: words[0] == "copy_file_range" and kernel == "EXDEV" and bare.startswith("ok"),
+        parts=True),
+    Difference(
         "stale-handle", "bare",
         "overlayfs gives ESTALE for a rename of one name over another of the same copied-up file",
         lambda words, bare, kernel: words[0].startswith("rename") and kernel == "ESTALE" and bare == "ok",
@@ -113,6 +118,7 @@ class Own:
     parts: bool
 
 
+WRONG_PATHS = {"ENOENT", "ENOTDIR", "ELOOP", "EACCES", "EXDEV"}
 LISTINGS = {"readdir", "opendir", "fdopendir", "getdents", "dident", "count"}
 FIFO_OPENERS = {"put", "append", "open", "openat"}
 DELETED = "\\x20(deleted)"
@@ -131,10 +137,20 @@ OURS = [
         lambda words, wanted, ovl: (ovl == "EROFS" and words[0] in FD_CHANGES) or
         (ovl == "EXDEV" and words[0] in ("linkfd", "linkat")), True),
     Own("unreadable-below", "a directory with lower content that the caller may not read is not renamed (C-3.6)",
-        lambda words, wanted, ovl: words[0].startswith("rename") and ovl == "EACCES" and {"ok", "EXDEV"} <= wanted, True),
+        lambda words, wanted, ovl: words[0].startswith("rename") and ovl == "EACCES" and "ok" in wanted <= {"ok", "EXDEV"}, True),
+    Own("border-by-link", "a symbolic link on the way leads out of the mount, which a bare directory is not (C-3.10)",
+        lambda words, wanted, ovl: words[0].startswith("rename") and ovl == "EXDEV" and wanted == {"ok", "EXDEV"}, True),
+    Own("border-order", "of two paths that are wrong, one inside and one outside, it is the inside's error that is told",
+        lambda words, wanted, ovl: words[0].startswith(("rename", "link")) and any(is_relative(word) for word in words[1:])
+        and ovl in WRONG_PATHS and len(wanted) == 1 and wanted <= WRONG_PATHS, False),
+    Own("mapped-holes", "a hole that is read through a mapping takes blocks on tmpfs, of the file that is mapped (README)",
+        lambda words, wanted, ovl: words[0] == "blocks" and all(number(ovl) < number(answer) for answer in wanted), False),
+    Own("surroundings", "a path leads out of the mount, where the layers lie",
+        lambda words, wanted, ovl: all(" 0.in" in answer for answer in [ovl, *wanted]), False),
     Own("unsearchable-marks",
         "a directory that may be read but not searched, and holds a name hidden by an attribute, is not listed (docs/design.md)",
-        lambda words, wanted, ovl: ovl.endswith("scandir:EACCES") or (words[0] in LISTINGS and ovl == "EACCES"), False),
+        lambda words, wanted, ovl: ovl.endswith("scandir:EACCES") or (words[0] in LISTINGS and ovl == "EACCES") or
+        (words[0] == "tree" and ovl == "(absent)" and wanted == {"lstat:EACCES"}), False),
     Own("hidden-link", "names of a lower file that another layer hides are counted: one without names is linked again",
         lambda words, wanted, ovl: words[0] in ("linkfd", "linkat") and ovl == "ok" and wanted == {"ENOENT"}, True),
     Own("openat2-links",
@@ -149,7 +165,7 @@ ANNOTATIONS = {
     "removed-directory": "a removed directory that is open lies in the work directory, and shows its own numbers and marks",
 }
 
-LINK_COUNTS = {"stat", "lstat", "fstat", "fstatat", "tree"}
+LINK_COUNTS = {"stat", "lstat", "fstat", "fstatat", "statx", "tree"}
 
 
 def is_relative(word):
@@ -159,6 +175,11 @@ def is_relative(word):
 
 def without_links(answer):
     return " ".join(w for w in answer.split(" ") if not w.startswith("nlink="))
+
+
+def number(answer):
+    digits = answer.removeprefix("ok ")
+    return int(digits) if digits.isdigit() else 0
 
 
 def is_fifo(answer):

@@ -136,3 +136,35 @@ def test_a_bad_descriptor_comes_before_a_removed_directory(compare):
         renameat2 1 x cwd @/y 0
         renameat2 1 x/z bad y 0
     """)
+
+
+def test_a_mark_in_a_directory_that_may_not_be_searched(world):
+    """C-3.7: an opaque mark that hides nothing where its directory has gone is not left there, whatever the mode."""
+    side = world.ovl([{"f": "1"}], upper={})
+    side.opsh("""
+        unlink @/f
+        mkdir @/f 0755
+        chmod @/f 0644
+        mkdir @/d 0755
+        mkfifo @/d/p 0644
+        renameat2 cwd @/f cwd @/d/p RENAME_EXCHANGE
+    """)
+    assert os.listdir(f"{side.upper}/d/p") == []
+
+
+def test_long_names_and_what_comes_first(compare):
+    """C-3.13: a name that is too long is looked up in a directory that may be searched; links that loop are ELOOP,
+    however long their names."""
+    long = "T" * 256
+    name = "L" * 255
+    compare([{"d/": None, "l/": None}], f"""
+        chmod @/d 0444
+        unlink @/d/{long}
+        rename @/d/{long} @/g
+        stat @/d/{long}/x
+        chmod @/d 0755
+        stat @/d/{long}
+        symlink l/{name}/{name} @/a
+        link @/a @/l/l
+        access @/l/l F_OK
+    """)
