@@ -207,6 +207,15 @@ static int link_nameless(struct shim_call *call, int fd, const struct place *to)
     return ovl_link_fd(&call->ctx, fd, to->node);
 }
 
+/* Whether an open file without a name lies in an overlay: it can't get one outside. */
+static bool is_nameless_inside(struct shim_call *call, int fd)
+{
+    for (unsigned i = 0; fd >= 0 && i < ovl_space_count(call->ctx.space); i++)
+        if (was_of_upper(call, fd, ovl_space_at(call->ctx.space, i)))
+            return true;
+    return false;
+}
+
 static int link_fd(struct shim_call *call, int fd, struct place *to)
 {
     struct ovl_node *from;
@@ -217,6 +226,8 @@ static int link_fd(struct shim_call *call, int fd, struct place *to)
         return r;
     if (to->where == SHIM_INSIDE)
         return link_nameless(call, fd, to);
+    if (is_nameless_inside(call, fd))
+        return refuse_link(call, to);
     return (int)shim_result(REAL(linkat)(fd, "", to->dirfd, to->path, AT_EMPTY_PATH));
 }
 
@@ -224,9 +235,12 @@ static int link_places(struct shim_call *call, struct place *from, struct place 
 {
     if (from->where == SHIM_INSIDE && to->where == SHIM_INSIDE)
         return ovl_link(&call->ctx, from->node, to->node);
+    bool follows = call->magic && flags & AT_SYMLINK_FOLLOW;
+    if (follows && to->where == SHIM_OUTSIDE && is_nameless_inside(call, fd_of_magic(from->path)))
+        return refuse_link(call, to);
     if (from->where == SHIM_OUTSIDE && to->where == SHIM_OUTSIDE)
         return (int)shim_result(REAL(linkat)(from->dirfd, from->path, to->dirfd, to->path, flags));
-    if (call->magic && to->where == SHIM_INSIDE && (flags & AT_SYMLINK_FOLLOW))
+    if (follows && to->where == SHIM_INSIDE)
         return link_nameless(call, fd_of_magic(from->path), to);
     return refuse_link(call, to);
 }

@@ -49,7 +49,7 @@ DIFFERENCES = [
     Difference(
         "link-across", "kernel",
         "a bare directory lies on the file system of its surroundings: no EXDEV (C-3.10)",
-        lambda words, bare, kernel: words[0] in ("link", "linkat") and kernel == "EXDEV",
+        lambda words, bare, kernel: words[0] in ("link", "linkat", "linkfd") and kernel == "EXDEV",
         parts=True),
     Difference(
         "origin", "bare",
@@ -138,6 +138,10 @@ OURS = [
         (ovl == "EXDEV" and words[0] in ("linkfd", "linkat")), True),
     Own("unreadable-below", "a directory with lower content that the caller may not read is not renamed (C-3.6)",
         lambda words, wanted, ovl: words[0].startswith("rename") and ovl == "EACCES" and "ok" in wanted <= {"ok", "EXDEV"}, True),
+    Own("barred-directory",
+        "below one that may not be searched, a directory that lower layers may have too is not used (docs/design.md)",
+        lambda words, wanted, ovl: ovl == "EACCES" and (words[0] == "fchdir" or any(is_relative(w) for w in words[1:])),
+        True),
     Own("border-by-link", "a symbolic link on the way leads out of the mount, which a bare directory is not (C-3.10)",
         lambda words, wanted, ovl: words[0].startswith("rename") and ovl == "EXDEV" and wanted == {"ok", "EXDEV"}, True),
     Own("border-order", "of two paths that are wrong, one inside and one outside, it is the inside's error that is told",

@@ -168,3 +168,15 @@ def test_long_names_and_what_comes_first(compare):
         link @/a @/l/l
         access @/l/l F_OK
     """)
+
+
+def test_a_file_without_a_name_stays_inside(compare):
+    """C-3.10: EXDEV, as for any other file of the mount."""
+    compare([{"f": "1"}], """
+        open 1 @ O_TMPFILE|O_RDWR 0600
+        linkfd 1 %/new
+        linkat 1 "" cwd %/new AT_EMPTY_PATH
+        linkfd 1 @/new
+        unlink @/new
+        linkfd 1 %/new
+    """)
