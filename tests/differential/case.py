@@ -11,7 +11,7 @@ KINDS = {kind.__name__: kind for kind in (layers.File, layers.Dir, layers.Link, 
                                           layers.Whiteout, layers.Same)}
 
 READS = ("read", "pread", "fsum", "mmapsum", "lseek", "fstat", "fgetxattr", "flistxattr",
-         "mmapput")
+         "mmapput", "sendfile", "copy_file_range")
 COPIED_UP = "30"  # a slot that no operation uses
 
 
