@@ -295,18 +295,25 @@ static bool is_name_too_long(const char *path)
     return strlen(slash ? slash + 1 : path) > NAME_MAX && strlen(path) < PATH_MAX;
 }
 
+/* What the kernel says of a new name that is too long, when it has found both directories. */
+static int refuse_long(const struct ovl_node *old)
+{
+    if (old->last == OVL_LAST_DOT || old->last == OVL_LAST_DOTDOT)
+        return -EBUSY;
+    return old->exists ? -ENAMETOOLONG : -ENOENT;
+}
+
 /* The kernel finds both directories before it looks for the names, and the old one first. */
 static int find_places(struct shim_call *call, struct place *from, struct place *to)
 {
     const char *old = from->path, *new = to->path;
     int first = find_place(call, from, OVL_CHANGE | OVL_NAME);
-    bool removed =
-        first == -ENOENT && *old && !strchr(old, '/'); /* the directory of the old name, which is found all the same */
+    bool removed = first == -ENOENT && *old && !strchr(old, '/'); /* it is the directory, which is found all the same */
     if (first < 0 && !removed && !(first == -ENAMETOOLONG && is_name_too_long(old)))
         return first;
     int second = find_place(call, to, OVL_CHANGE | OVL_NAME);
     if (second == -ENAMETOOLONG && is_name_too_long(new) && from->where == SHIM_INSIDE)
-        return first < 0 ? first : from->node->exists ? second : -ENOENT;
+        return refuse_long(from->node);
     return first < 0 && second == 0 ? first : second;
 }
 

@@ -50,6 +50,7 @@ def test_both_directories_come_first(compare):
         rename @/d/{long} @/no/x
         rename @/d/{long} @/x
         rename @/f @/d/{long}
+        rename @/d/. @/d/{long}
         rename @/no/x @/d/{long}
         rename @/no/{long} @/f/x
     """)
