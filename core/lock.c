@@ -340,10 +340,19 @@ static int bucket_of(const char *path)
     return (int)((hash >> 32) % BUCKETS);
 }
 
-/* What is wrong with the work directory's file is no business of the program's; want of means is. */
+/* What is wrong with the work directory's file is no business of the program's; want of means or of room is. */
 static int refusal(int error)
 {
-    return error == -EMFILE || error == -ENFILE || error == -ENOMEM ? error : -EACCES;
+    switch (error) {
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOMEM:
+    case -ENOSPC:
+    case -EDQUOT:
+        return error;
+    default:
+        return -EACCES;
+    }
 }
 
 static int begin(struct ovl *o, struct ovl_held *held)
