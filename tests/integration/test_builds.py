@@ -253,7 +253,7 @@ PROJECTS = {
 
 
 REGENERATED = {"libarchive"}  # made with another libtool than Debian's
-LOGS = r"/config\.log "  # says when, and names processes
+LOGS = r"/(config\.log|testsuite\.log|testsuite\.dir/.*) "  # says when, and names processes and files by chance
 
 
 @pytest.mark.long
