@@ -258,20 +258,23 @@ WORK = """
     rename @/tree @/moved
     mkdir @/new
     cat @/small
+    unlink @/own
     stat @/moved
 """
 
 
 def test_first_run_on_a_disk_without_blocks(world):
-    """No room for the shared state file: what reads works, what changes says so; later all works."""
+    """No room for the shared state file: what reads works, what changes says so, even where it would make room; later
+    all works."""
     disk = Disk(world.ovl([LOW], upper={})).tmpfs()
+    disk.side.setup += f" echo 1 >{disk.folder}/u/own &&"
     _, full, program, _, later = disk.side.run([
         disk.leave_blocks(0), disk.opsh(WORK),
         (["sh", "-c", f"cat {disk.side.mount}/small; ls {disk.side.mount}/d"], ""), disk.make_room(), disk.opsh(WORK)])
     assert full.status == 0
-    assert full.lines == ["ok s", "ok .:d ..:d e:d f:f", *["ENOSPC"] * 4, "ok s", "ENOENT"]
+    assert full.lines == ["ok s", "ok .:d ..:d e:d f:f", *["ENOSPC"] * 4, "ok s", "ENOSPC", "ENOENT"]
     assert (program.status, program.out, program.err) == (0, "se\nf\n", "")
-    assert later.lines[2:7] == [*["ok"] * 4, "ok sx"] and later.lines[7].startswith("ok d")
+    assert later.lines[2:8] == [*["ok"] * 4, "ok sx", "ok"] and later.lines[8].startswith("ok d")
 
 
 def test_first_run_on_a_disk_without_inodes(world):
