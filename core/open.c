@@ -146,7 +146,9 @@ static int open_once(struct ovl_ctx *ctx, struct ovl_node *node, int flags, mode
         return r == -EEXIST && !(flags & O_EXCL) ? -ESTALE : r;
     }
     int r = open_existing(ctx, node, flags);
-    return r == -ENOENT || (r < 0 && is_replaced(node)) ? -ESTALE : r;
+    if (r >= 0 || r == -EINTR) /* a FIFO has been waited for long enough */
+        return r;
+    return r == -ENOENT || is_replaced(node) ? -ESTALE : r;
 }
 
 int ovl_open(struct ovl_ctx *ctx, struct ovl_node *node, int flags, mode_t mode)

@@ -23,6 +23,25 @@ def test_a_fifo_that_is_open_for_writing(compare):
     """)
 
 
+WAITING = """
+import os, signal, sys
+def give_up(*_):
+    raise TimeoutError
+signal.signal(signal.SIGALRM, give_up)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+try:
+    os.open(sys.argv[1], os.O_RDONLY)
+except TimeoutError:
+    print("gave up")
+"""
+
+
+def test_waiting_for_a_fifo_ends(world):
+    """C-3.13: EINTR, also when the FIFO has just been copied up."""
+    side = world.ovl([{"p": Fifo()}], upper={})
+    assert side.run([(["timeout", "20", "/usr/bin/python3", "-c", WAITING, "@/p"], "")])[0].out == "gave up\n"
+
+
 def test_attributes_by_what_only_names(compare):
     """C-3.13: EBADF by an O_PATH descriptor, also of a file that was copied up since."""
     compare([{"f": File(content="x", xattrs={"user.k": "v"})}], """
