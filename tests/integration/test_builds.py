@@ -253,7 +253,8 @@ PROJECTS = {
 
 
 REGENERATED = {"libarchive"}  # made with another libtool than Debian's
-LOGS = r"/(config\.log|testsuite\.log|testsuite\.dir/.*|\w+_test\.log|autom4te\.cache/.*) "  # says when, and names processes and files by chance
+# These say when, and name processes and files by chance.
+LOGS = r"/(config\.log|testsuite\.log|testsuite\.dir/.*|\w+_test\.log|autom4te\.cache/.*) "
 
 
 @pytest.mark.long
