@@ -573,7 +573,10 @@ def test_gdb(run, cc, ready):
                   "'info symbol who' -ex continue bin/p 2>&1")
     if "ptrace: Operation not permitted" in result.out:
         pytest.skip("no ptrace here")
-    assert '$1 = 0x' in result.out and '"l1"' in result.out and "who in section .text of" in result.out, result
+    assert "who in section .text of" in result.out and "\nl1\n" in result.out, result
+    # gdb 13 can call no function on processors with AMX, whatever the program.
+    if "Couldn't write extended state status" not in result.out:
+        assert '$1 = 0x' in result.out and '"l1"' in result.out, result
     assert "exited normally" in result.out
 
 
