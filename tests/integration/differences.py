@@ -157,6 +157,9 @@ OURS = [
     Own("removed-directory-order", "in a removed directory everything is missing, whatever else is wrong with a name",
         lambda words, wanted, ovl: words[0] in ("open", "openat", "openat2", "creat") and ovl == "ENOENT" and
         wanted == {"EISDIR"}, False),
+    Own("listed-whiteout", "overlayfs lists a whiteout of a directory that nothing merges with, though nothing is there",
+        lambda words, wanted, ovl: words[0] == "tree" and ovl == "(absent)" and
+        "lstat:ENOENT" in wanted <= {"lstat:ENOENT", "(absent)"}, False),
     Own("unreadable-below", "a directory with lower content that the caller may not read is not renamed (C-3.6)",
         lambda words, wanted, ovl: words[0].startswith("rename") and ovl == "EACCES" and "ok" in wanted <= {"ok", "EXDEV"}, True),
     Own("barred-directory",
