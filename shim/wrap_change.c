@@ -168,6 +168,11 @@ static int check_source(struct shim_call *call, const struct place *from, int fl
         REAL(fstatat)(from->dirfd, from->path, &st, flags & AT_SYMLINK_FOLLOW ? 0 : AT_SYMLINK_NOFOLLOW));
 }
 
+static bool is_dot(const struct place *p)
+{
+    return p->last == OVL_LAST_DOT || p->last == OVL_LAST_DOTDOT;
+}
+
 /* What the kernel answers to a link from another file system: first what is wrong with the new name, then EXDEV. */
 static int refuse_link(struct shim_call *call, const struct place *to)
 {
@@ -177,8 +182,7 @@ static int refuse_link(struct shim_call *call, const struct place *to)
             return ovl_check_target(to->node);
         return -EXDEV;
     }
-    if (to->last == OVL_LAST_DOT || to->last == OVL_LAST_DOTDOT ||
-        REAL(fstatat)(to->dirfd, to->path, &st, AT_SYMLINK_NOFOLLOW) == 0)
+    if (is_dot(to) || REAL(fstatat)(to->dirfd, to->path, &st, AT_SYMLINK_NOFOLLOW) == 0)
         return -EEXIST;
     int r = check_parent(call, to);
     return r < 0 ? r : to->path[strlen(to->path) - 1] == '/' ? -ENOENT : -EXDEV;
@@ -296,11 +300,11 @@ static bool is_name_too_long(const char *path)
 }
 
 /* What the kernel says of a new name that is too long, when it has found both directories. */
-static int refuse_long(const struct ovl_node *old)
+static int refuse_long(const struct place *old)
 {
-    if (old->last == OVL_LAST_DOT || old->last == OVL_LAST_DOTDOT)
+    if (is_dot(old))
         return -EBUSY;
-    return old->exists ? -ENAMETOOLONG : -ENOENT;
+    return old->node->exists ? -ENAMETOOLONG : -ENOENT;
 }
 
 /* The kernel finds both directories before it looks for the names, and the old one first. */
@@ -313,8 +317,10 @@ static int find_places(struct shim_call *call, struct place *from, struct place 
         return first;
     int second = find_place(call, to, OVL_CHANGE | OVL_NAME);
     if (second == -ENAMETOOLONG && is_name_too_long(new) && from->where == SHIM_INSIDE)
-        return refuse_long(from->node);
-    return first < 0 && second == 0 ? first : second;
+        return refuse_long(from);
+    if (first == 0 || second < 0)
+        return second;
+    return is_dot(to) ? -EBUSY : first;
 }
 
 int wrap_renameat2(int from_dirfd, const char *from_path, int to_dirfd, const char *to_path, unsigned flags)

@@ -70,6 +70,8 @@ def test_both_directories_come_first(compare):
         rename @/d/{long} @/x
         rename @/f @/d/{long}
         rename @/d/. @/d/{long}
+        rename @/d/{long} @/d/.
+        rename @/d/{long} @/d/..
         rename @/no/x @/d/{long}
         rename @/no/{long} @/f/x
     """)
