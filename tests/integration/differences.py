@@ -160,6 +160,10 @@ OURS = [
     Own("listed-whiteout", "overlayfs lists a whiteout of a directory that nothing merges with, though nothing is there",
         lambda words, wanted, ovl: words[0] == "tree" and ovl == "(absent)" and
         "lstat:ENOENT" in wanted <= {"lstat:ENOENT", "(absent)"}, False),
+    Own("sticky-links", "O_CREAT of a symbolic link that is not to be followed, another's in a sticky directory, is EACCES by "
+        "a rule of the kernel's about files",
+        lambda words, wanted, ovl: ovl == "ELOOP" and wanted == {"EACCES"} and
+        any("O_CREAT" in word and "O_NOFOLLOW" in word for word in words), False),
     Own("unreadable-below", "a directory with lower content that the caller may not read is not renamed (C-3.6)",
         lambda words, wanted, ovl: words[0].startswith("rename") and ovl == "EACCES" and "ok" in wanted <= {"ok", "EXDEV"}, True),
     Own("barred-directory",
