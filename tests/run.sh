@@ -110,8 +110,8 @@ valgrind_unit() {
     for program in build/dev/tests/unit/test_*; do
         [ -f "$program" ] || continue
         echo "$program"
-        # Thousands of forks, minutes without valgrind: its leaks are looked for by the asan preset.  And valgrind knows no
-        # openat2(2), by which copy-up keeps to its layer.
+        # Thousands of forks, minutes without valgrind: their leaks are looked for by the asan preset.  And valgrind
+        # knows no openat2(2), by which copy-up keeps to its layer.
         case $program in *test_faults* | *test_swap*) continue ;; esac
         # Through a pipe: what valgrind has to say counts against a limit on the size of files that a test sets.
         {
