@@ -162,6 +162,8 @@ OURS = [
     Own("removed-directory-order", "in a removed directory everything is missing, whatever else is wrong with a name",
         lambda words, wanted, ovl: words[0] in ("open", "openat", "openat2", "creat") and ovl == "ENOENT" and
         wanted == {"EISDIR"} or (words[0].startswith("rename") and ovl == "ENOENT" and wanted == {"EBUSY"}), False),
+    Own("removed-directory-marks", "a removed directory that is open lies in the work directory, with its marks",
+        lambda words, wanted, ovl: words[0] == "flistxattr" and "overlay.opaque" in ovl, False),
     Own("unreadable-below", "a directory with lower content that the caller may not read is not renamed (C-3.6)",
         lambda words, wanted, ovl: words[0].startswith("rename") and ovl == "EACCES" and "ok" in wanted <= {"ok", "EXDEV"}, True),
     Own("barred-directory",
