@@ -135,7 +135,7 @@ aarch64() {
 integration() {
     # The library where every user can read it.
     cp build/dev/shim/libovl.so build/dev/shim/libovl-audit.so "$public"
-    OVL_LIBRARY=$public/libovl.so OVL_FETCHED=$fetched /usr/bin/python3 -m pytest -q -rs -n 2 --dist loadfile \
+    OVL_LIBRARY=$public/libovl.so OVL_FETCHED=$fetched /usr/bin/python3 -m pytest -q -rsfE -n 2 --dist loadfile \
         -p no:cacheprovider -m "$1" tests/integration
 }
 
@@ -143,7 +143,7 @@ integration() {
 traced() {
     mkdir -p "$public/ubsan"
     cp build/asan/shim/libovl.so build/asan/shim/libovl-audit.so "$public/ubsan"
-    OVL_STRACE=1 OVL_SIDES=ovl OVL_LIBRARY=$public/ubsan/libovl.so /usr/bin/python3 -m pytest -q -rs -n 2 \
+    OVL_STRACE=1 OVL_SIDES=ovl OVL_LIBRARY=$public/ubsan/libovl.so /usr/bin/python3 -m pytest -q -rsfE -n 2 \
         --dist loadfile -p no:cacheprovider -m "not long" --ignore tests/integration/test_packages.py \
         --ignore tests/integration/test_builds.py --ignore tests/integration/test_foreign_suites.py tests/integration
 }
@@ -233,6 +233,10 @@ for name in integration traced integration-long; do
     sed -n "s/^SKIPPED /skipped in $name: /p" $log/$name 2>/dev/null
 done
 [ "$(id -u)" = 0 ] || echo "not root: the half of the integration tests that needs root was not run"
-[ -z "$failures" ] || echo "failed:$failures"
+# What failed comes last and in short: where only the end of this output is kept, it must tell.
+for name in $failures; do
+    printf 'failed: %s\n' "$name"
+    grep -E '^(FAILED|ERROR|E  ) ?|[(]Failed[)]$|[(]Timeout[)]$' "$log/$name" | cut -c 1-300 | tail -n 40
+done
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
