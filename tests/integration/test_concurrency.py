@@ -61,6 +61,15 @@ def concurrency(workspace):
     return path
 
 
+def settled(before, after):
+    """Who is killed between removing one of a file's names and counting it leaves the count too high, until the next
+    run begins (docs/design.md, known limits)."""
+    *head, links, digest = before.split(" ")
+    *head_after, links_after, digest_after = after.split(" ")
+    same = (head, digest) == (head_after, digest_after) and int(links) > int(links_after)
+    return after if same else before
+
+
 def run(side, program, how, seconds, seed=1):
     """The work, and then what a process of a new run sees."""
     side.timeout = overlay.TIMEOUT + seconds
@@ -70,6 +79,8 @@ def run(side, program, how, seconds, seed=1):
     assert work.status == 0, work
     assert tree.status == 0, tree
     first, *seen = work.lines
+    if how == "kill":
+        seen = [settled(before, after) for before, after in zip(seen, tree.lines)] + seen[len(tree.lines):]
     assert seen == tree.lines, "the processes of the run and a new one see different trees"
     assert int(first.split()[1]) > (20 if how == "kill" else 100) * seconds
 
