@@ -404,19 +404,12 @@ int ovl_copy_move_in(struct ovl_ctx *ctx, struct ovl_node *node, const char *asi
 
 static int publish(struct ovl_ctx *ctx, struct ovl_node *node, struct publishing *p)
 {
-    size_t mark = ctx->used;
-    char *parent = ovl_ctx_alloc(ctx, node->length + 2);
-    if (!parent)
-        return -ENOMEM;
-    memcpy(parent, node->path, node->length + 1);
-    parent[node->name > 1 ? node->name - 1 : 1] = '\0';
     struct ovl_held held;
-    int r = ovl_lock_dirs(node->ovl, parent, p->group.path[0] ? p->group.path : NULL, &held);
+    int r = ovl_lock_names(node, NULL, p->group.path[0] ? p->group.path : NULL, &held);
     if (r == 0) {
         r = publish_locked(ctx, node, p);
         ovl_unlock(&held);
     }
-    ovl_ctx_reset(ctx, mark);
     return r;
 }
 
@@ -495,7 +488,7 @@ int ovl_copy_up(struct ovl_ctx *ctx, struct ovl_node *node, enum ovl_copy how)
         return -EROFS;
     int r = -ESTALE;
     for (int i = 0; r == -ESTALE && i < TRIES; i++) {
-        if (i > 0 && (r = ovl_refresh(ctx, node)) < 0)
+        if ((i > 0 || node->partly) && (r = ovl_refresh(ctx, node)) < 0)
             return r;
         if (!node->exists)
             return -ENOENT;

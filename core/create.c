@@ -207,9 +207,8 @@ static int make_once(struct ovl_ctx *ctx, struct ovl_node *node, const struct ma
         r = ovl_copy_up_parents(ctx, node);
     if (r < 0)
         return r;
-    const char *parent = ovl_parent_path(ctx, node);
     struct ovl_held held;
-    r = parent ? ovl_lock_dirs(node->ovl, parent, NULL, &held) : -ENOMEM;
+    r = ovl_lock_names(node, NULL, NULL, &held);
     if (r == 0) {
         r = make_locked(ctx, node, m);
         ovl_unlock(&held);

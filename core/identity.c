@@ -190,12 +190,11 @@ uint64_t ovl_identity_dir_ino(const struct ovl *o, dev_t dev, uint64_t ino)
     return ino ^ ((uint64_t)255 << FOREIGN_SHIFT);
 }
 
-void ovl_identity_dir(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st)
+/* *st is of the directory's uppermost layer. */
+static void identify_dir(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st)
 {
     const struct ovl *o = node->ovl;
     unsigned lowest = ovl_lowest(o, &node->dirs);
-    st->st_dev = node->st.st_dev;
-    st->st_ino = node->st.st_ino;
     if (o->has_upper && lowest == 0 && find_origin(node->ovl, AT_FDCWD, node->real, AT_SYMLINK_NOFOLLOW, st))
         return; /* a merged one before it was renamed */
     if (lowest != node->top && lowest < o->layers) {
@@ -216,6 +215,13 @@ void ovl_identity_dir(struct ovl_ctx *ctx, const struct ovl_node *node, struct s
     st->st_dev = o->dir_dev;
 }
 
+void ovl_identity_dir(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st)
+{
+    st->st_dev = node->st.st_dev;
+    st->st_ino = node->st.st_ino;
+    identify_dir(ctx, node, st);
+}
+
 int ovl_stat(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st)
 {
     if (!node->exists)
@@ -226,7 +232,7 @@ int ovl_stat(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st)
     if (S_ISCHR(st->st_mode) && st->st_rdev == 0)
         return -ENOENT; /* a whiteout has taken the name since it was looked up */
     if (S_ISDIR(st->st_mode))
-        ovl_identity_dir(ctx, node, st);
+        identify_dir(ctx, node, st);
     else if (node->ovl->has_upper && (node->top == 0 || node->linked || st->st_nlink > 1))
         ovl_identity(ctx->space, AT_FDCWD, node->real, AT_SYMLINK_NOFOLLOW, st);
     return 0;

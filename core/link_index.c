@@ -210,7 +210,7 @@ int ovl_group_begin(struct ovl_ctx *ctx, const struct ovl_node *node, struct ovl
     struct ovl *o = node->ovl;
     struct stat st;
     uint64_t count;
-    ovl_shared_note(ovl_shared(o), node->st.st_ino);
+    ovl_shared_note_group(ovl_shared(o), node->st.st_ino);
     if (ovl_sys_lstat(group->path, &st) == 0)
         return -ESTALE;
     int known = read_count(group, &count);
@@ -307,7 +307,7 @@ void ovl_group_name_gone(struct ovl_ctx *ctx, const struct ovl_node *node)
     if (ovl_lock_dirs(o, group.path, NULL, &held) < 0)
         return;
     if (lower && !node->linked)
-        ovl_shared_note(held.shared, node->st.st_ino);
+        ovl_shared_note_group(held.shared, node->st.st_ino);
     if (lower)
         ovl_group_cover(ctx, node, &group);
     else

@@ -32,6 +32,8 @@ struct ovl_shared {
     struct ovl_moves moves;
     uint64_t pid_space; /* where the owners' thread ids mean something */
     uint64_t mixed;     /* a process of another pid name space takes part: nobody can be known to be dead */
+    struct ovl_cache_state cache;
+    uint64_t groups; /* whether a lower file with several names was copied up */
     uint64_t tree;
     uint64_t reader[READERS];
     uint64_t bucket[BUCKETS];
@@ -48,11 +50,11 @@ static int shared_path(const struct ovl *o, const char *name, char *out)
     return n < 0 ? (int)n : 0;
 }
 
-/* Give the new file its size.  Allocated before it is mapped: a hole on a full disk would be a SIGBUS in somebody's
+/* Allocated before it is mapped: a hole on a full disk would be a SIGBUS in somebody's
  * program; and so would a limit on the size of files be a SIGXFSZ: it is lifted for so long, as far as it may be. */
-static int allocate_shared(int fd)
+int ovl_allocate(int fd, off_t length)
 {
-    const rlim_t size = sizeof(struct ovl_shared);
+    const rlim_t size = (rlim_t)length;
     struct rlimit given, lifted;
     if (ovl_sys_prlimit(RLIMIT_FSIZE, NULL, &given) < 0)
         return -EFBIG;
@@ -61,9 +63,9 @@ static int allocate_shared(int fd)
     lifted = (struct rlimit){given.rlim_max, given.rlim_max};
     if (given.rlim_cur < size && ovl_sys_prlimit(RLIMIT_FSIZE, &lifted, NULL) < 0)
         return -EFBIG;
-    int r = ovl_sys_fallocate(fd, (off_t)size);
+    int r = ovl_sys_fallocate(fd, length);
     if (r == -EOPNOTSUPP)
-        r = ovl_sys_ftruncate(fd, (off_t)size);
+        r = ovl_sys_ftruncate(fd, length);
     if (given.rlim_cur < size)
         ovl_sys_prlimit(RLIMIT_FSIZE, &given, NULL);
     return r;
@@ -79,7 +81,7 @@ static int create_shared(const char *aside, const char *path)
     int fd = ovl_sys_open(AT_FDCWD, aside, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return fd;
-    int r = allocate_shared(fd);
+    int r = ovl_allocate(fd, sizeof(struct ovl_shared));
     if (r == 0) {
         ssize_t n = ovl_sys_write(fd, header, sizeof header);
         r = n < 0 ? (int)n : 0;
@@ -332,12 +334,18 @@ static int own_tree(struct ovl_shared *shared, const struct ovl_held *held)
 
 /* ---- locks -------------------------------------------------------------------------------------- */
 
-static int bucket_of(const char *path)
+static int bucket_of(const char *path, size_t length)
 {
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
-    for (; *path; path++)
-        hash = (hash ^ (unsigned char)*path) * 0x100000001b3u;
+    for (size_t i = 0; i < length; i++)
+        hash = (hash ^ (unsigned char)path[i]) * 0x100000001b3u;
     return (int)((hash >> 32) % BUCKETS);
+}
+
+/* The bucket of the directory that the name is in. */
+static int bucket_of_name(const struct ovl_node *node)
+{
+    return bucket_of(node->path, node->name > 1 ? node->name - 1 : 1);
 }
 
 /* What is wrong with the work directory's file is no business of the program's; want of means or of room is. */
@@ -364,6 +372,7 @@ static int begin(struct ovl *o, struct ovl_held *held)
     ovl_sys_sigprocmask(SIG_BLOCK, &all, &held->signals);
     held->owner = owner_now();
     held->bucket[0] = held->bucket[1] = -1;
+    held->word[0] = held->word[1] = NULL;
     held->reader = HELD_BEFORE;
     return 0;
 }
@@ -376,14 +385,12 @@ static int hold_bucket(struct ovl_held *held, int which, int bucket)
     return r < 0 ? r : 0;
 }
 
-int ovl_lock_dirs(struct ovl *o, const char *a, const char *b, struct ovl_held *held)
+static int hold_buckets(struct ovl *o, int first, int second, struct ovl_held *held)
 {
     int r = begin(o, held);
     if (r < 0)
         return r;
     held->reader = enter_tree(held->shared, held->owner);
-    int first = bucket_of(a);
-    int second = b ? bucket_of(b) : first;
     r = hold_bucket(held, 0, first < second ? first : second);
     if (r == 0 && first != second)
         r = hold_bucket(held, 1, first < second ? second : first);
@@ -392,21 +399,64 @@ int ovl_lock_dirs(struct ovl *o, const char *a, const char *b, struct ovl_held *
     return r;
 }
 
-int ovl_lock_tree(struct ovl *o, struct ovl_held *held)
+/* Whether no outer call of this thread holds what we hold. */
+static bool is_alone(const struct ovl_held *held, int buckets)
+{
+    return held->reader != HELD_BEFORE && held->bucket[0] >= 0 && (buckets < 2 || held->bucket[1] >= 0);
+}
+
+static void begin_names(struct ovl *o, const struct ovl_node *a, const struct ovl_node *b, bool alone,
+                        struct ovl_held *held)
+{
+    held->word[0] = a ? ovl_cache_begin(o, a, alone) : NULL;
+    held->word[1] = b ? ovl_cache_begin(o, b, alone) : NULL;
+}
+
+int ovl_lock_names(const struct ovl_node *a, const struct ovl_node *b, const char *group, struct ovl_held *held)
+{
+    const int first = bucket_of_name(a);
+    const int second = b ? bucket_of_name(b) : group ? bucket_of(group, ovl_strlen(group)) : first;
+    int r = hold_buckets(a->ovl, first, second, held);
+    if (r == 0)
+        begin_names(a->ovl, a, b, is_alone(held, first == second ? 1 : 2), held);
+    return r;
+}
+
+int ovl_lock_dirs(struct ovl *o, const char *a, const char *b, struct ovl_held *held)
+{
+    const int first = bucket_of(a, ovl_strlen(a));
+    return hold_buckets(o, first, b ? bucket_of(b, ovl_strlen(b)) : first, held);
+}
+
+int ovl_lock_listing(const struct ovl_node *dir, struct ovl_held *held)
+{
+    int r = begin(dir->ovl, held);
+    if (r < 0)
+        return r;
+    bool nested = is_nested(held->shared, held->owner, -1);
+    ovl_sys_sigprocmask(SIG_SETMASK, &held->signals, NULL);
+    return nested ? -EDEADLK : ovl_lock_dirs(dir->ovl, dir->path, NULL, held);
+}
+
+int ovl_lock_tree(struct ovl *o, const struct ovl_node *a, const struct ovl_node *b, struct ovl_held *held)
 {
     int r = begin(o, held);
     if (r < 0)
         return r;
     r = own_tree(held->shared, held);
-    if (r == 0)
-        held->reader = HELD_TREE;
-    else
+    if (r < 0) {
         ovl_unlock(held);
-    return r;
+        return r;
+    }
+    held->reader = HELD_TREE;
+    begin_names(o, a, b, true, held);
+    return 0;
 }
 
 void ovl_unlock(struct ovl_held *held)
 {
+    ovl_cache_end(held->word[0]);
+    ovl_cache_end(held->word[1]);
     for (int i = 0; i < 2; i++)
         if (held->bucket[i] >= 0)
             release(&held->shared->bucket[held->bucket[i]]);
@@ -436,6 +486,24 @@ void ovl_shared_note(struct ovl_shared *shared, uint64_t ino)
     unsigned word;
     uint64_t bit = filter_bit(ino, &word);
     __atomic_fetch_or(&shared->filter[word], bit, __ATOMIC_RELEASE);
+}
+
+bool ovl_shared_has_groups(const struct ovl_shared *shared)
+{
+    return !shared || __atomic_load_n(&shared->groups, __ATOMIC_SEQ_CST);
+}
+
+void ovl_shared_note_group(struct ovl_shared *shared, uint64_t ino)
+{
+    ovl_shared_note(shared, ino);
+    __atomic_store_n(&shared->groups, 1, __ATOMIC_SEQ_CST);
+}
+
+/* ---- cache_file.c ------------------------------------------------------------------------------------ */
+
+struct ovl_cache_state *ovl_shared_cache(struct ovl_shared *shared)
+{
+    return &shared->cache;
 }
 
 /* ---- moves.c ---------------------------------------------------------------------------------------- */

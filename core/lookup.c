@@ -8,6 +8,7 @@
  */
 #include "types.h"
 
+#define TRIES 16
 #define DEEP 16 /* names that are worth skip_plain() */
 
 int ovl_node_append(struct ovl_node *node, const char *name, size_t n)
@@ -124,16 +125,10 @@ static int ask_layer(struct ovl_ctx *ctx, struct ovl_node *node, unsigned k, cha
     return S_ISDIR(st->st_mode) ? take_directory(ctx, node, k, real) : take_file(node, k, real, st);
 }
 
-int ovl_lookup(struct ovl_ctx *ctx, struct ovl_node *node)
+/* The plain walk. */
+static int ask_layers(struct ovl_ctx *ctx, struct ovl_node *node)
 {
     const struct ovl *o = node->ovl;
-    const char *name = node->path + node->name;
-    node->exists = node->linked = false;
-    node->reserved = ovl_has_prefix(name, OVL_WH_PREFIX);
-    memset(&node->dirs, 0, sizeof node->dirs);
-    if (node->reserved)
-        return 0;
-
     struct stat st;
     size_t mark = ctx->used;
     char *probe = node->real;
@@ -151,6 +146,67 @@ int ovl_lookup(struct ovl_ctx *ctx, struct ovl_node *node)
     return r < 0 ? r : 0;
 }
 
+static void begin_look(struct ovl_node *node)
+{
+    node->exists = node->partly = node->linked = false;
+    memset(&node->dirs, 0, sizeof node->dirs);
+}
+
+/* Fill what the cache does not say of an object: false when it is not there any more, or another one. */
+static bool complete(struct ovl_ctx *ctx, struct ovl_node *node, bool type_only)
+{
+    const mode_t type = node->st.st_mode;
+    if (ovl_real_of_top(ctx, node) < 0)
+        return false;
+    /* What waits for somebody when it is opened is looked at in any case. */
+    if (type_only && (S_ISREG(type) || S_ISDIR(type) || S_ISLNK(type)))
+        return true;
+    if (ovl_sys_lstat(node->real, &node->st) < 0 || (node->st.st_mode & S_IFMT) != type ||
+        ovl_is_whiteout_device(&node->st))
+        return false;
+    node->partly = false;
+    return true;
+}
+
+static int look(struct ovl_ctx *ctx, struct ovl_node *node, bool type_only)
+{
+    struct ovl_cached cached;
+    begin_look(node);
+    node->reserved = ovl_has_prefix(node->path + node->name, OVL_WH_PREFIX);
+    if (node->reserved)
+        return 0;
+    if (ovl_cache_ask(ctx, node, &cached) && (!node->exists || complete(ctx, node, type_only)))
+        return 0;
+    for (int i = 0;; i++) {
+        begin_look(node);
+        int r = ask_layers(ctx, node);
+        if (r < 0 || i == TRIES || ovl_cache_tell(node, &cached))
+            return r;
+        /* Made or removed, or both, while we looked from layer to layer. */
+        ovl_cache_ask_again(&cached);
+    }
+}
+
+int ovl_lookup_path(struct ovl_ctx *ctx, struct ovl_node *node, bool type_only)
+{
+    node->exists = node->partly = node->linked = node->reserved = false;
+    node->dirs.record = 0;
+    int r = ovl_cache_walk(ctx, node);
+    if (r <= 0)
+        return r;
+    return !node->exists || complete(ctx, node, type_only);
+}
+
+int ovl_lookup(struct ovl_ctx *ctx, struct ovl_node *node)
+{
+    return look(ctx, node, false);
+}
+
+int ovl_lookup_type(struct ovl_ctx *ctx, struct ovl_node *node)
+{
+    return look(ctx, node, true);
+}
+
 int ovl_lower_has(struct ovl_ctx *ctx, const struct ovl_node *node)
 {
     size_t mark = ctx->used;
@@ -164,6 +220,7 @@ int ovl_lower_has(struct ovl_ctx *ctx, const struct ovl_node *node)
     below->in = node->in;
     if (node->ovl->has_upper)
         below->in.bits[0] &= ~(uint64_t)1;
+    below->in.record = 0;
     int fds = ctx->fds;
     int r = ovl_lookup(ctx, below);
     if (r == 0)
@@ -173,17 +230,11 @@ int ovl_lower_has(struct ovl_ctx *ctx, const struct ovl_node *node)
     return r;
 }
 
-/* The mount directory of an overlay as an object. */
-static int locate_mount(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl *o)
+/* The plain walk's part of it. */
+static int ask_roots(struct ovl_ctx *ctx, struct ovl_node *node)
 {
-    memset(&node->in, 0, sizeof node->in);
-    node->ovl = o;
-    node->length = o->mount_length ? o->mount_length : 1;
-    node->path[0] = '/';
-    node->path[node->length] = '\0';
-    set_name(node);
+    const struct ovl *o = node->ovl;
     ovl_root_stack(o, &node->dirs);
-    node->reserved = node->linked = false;
     for (node->top = 0; node->top < o->roots; node->top++) {
         int r = ovl_real_path(ctx, o->layer[node->top].path, "", node->real);
         if (r == 0)
@@ -198,6 +249,27 @@ static int locate_mount(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl *
     return -ENOENT;
 }
 
+/* The mount directory of an overlay as an object. */
+static int locate_mount(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl *o, bool type_only)
+{
+    struct ovl_cached cached;
+    memset(&node->in, 0, sizeof node->in);
+    node->ovl = o;
+    node->length = o->mount_length ? o->mount_length : 1;
+    node->path[0] = '/';
+    node->path[node->length] = '\0';
+    set_name(node);
+    node->reserved = false;
+    begin_look(node);
+    if (ovl_cache_ask_mount(ctx, node, &cached) && complete(ctx, node, type_only))
+        return 0;
+    begin_look(node);
+    int r = ask_roots(ctx, node);
+    if (r == 0)
+        ovl_cache_tell(node, &cached);
+    return r;
+}
+
 static int locate_anchor(struct ovl_ctx *ctx, struct ovl_node *node, const struct ovl_anchor *a)
 {
     memset(&node->in, 0, sizeof node->in);
@@ -210,7 +282,7 @@ static int locate_anchor(struct ovl_ctx *ctx, struct ovl_node *node, const struc
     set_name(node);
     node->top = 0;
     node->exists = true;
-    node->reserved = node->linked = false;
+    node->reserved = node->partly = node->linked = false;
     return ovl_anchor_stat(ctx, a, node->real, &node->st);
 }
 
@@ -248,7 +320,7 @@ static size_t skip_plain(struct ovl_ctx *ctx, const struct ovl_node *node, size_
     return ovl_is_plain_directory(ctx, o->layer[k].path, rel, to - o->mount_length) ? to : at;
 }
 
-int ovl_locate(struct ovl_ctx *ctx, struct ovl_node *node, const char *path)
+static int locate(struct ovl_ctx *ctx, struct ovl_node *node, const char *path, bool type_only)
 {
     if (node->path != path) {
         node->length = ovl_strlen(path);
@@ -267,11 +339,13 @@ int ovl_locate(struct ovl_ctx *ctx, struct ovl_node *node, const char *path)
     size_t at = anchor && anchor->length > 1 ? anchor->length : region->ovl->mount_length;
     char after = node->path[at ? at : 1];
     int fds = ctx->fds;
-    int r = anchor ? locate_anchor(ctx, node, anchor) : locate_mount(ctx, node, region->ovl);
+    int r = anchor ? locate_anchor(ctx, node, anchor) : locate_mount(ctx, node, region->ovl, type_only || at < length);
     node->path[at ? at : 1] = after;
     /* The rest of the path is still there behind what was cut off: take it name by name. */
     while (r == 0 && at < length && node->path[at] == '/' && node->path[at + 1]) {
         size_t begin = skip_plain(ctx, node, at, length) + 1;
+        if (begin > at + 1)
+            node->dirs.record = 0; /* that was another directory's */
         for (at = begin; at < length && node->path[at] != '/'; at++)
             ;
         if (!S_ISDIR(node->st.st_mode))
@@ -282,7 +356,7 @@ int ovl_locate(struct ovl_ctx *ctx, struct ovl_node *node, const char *path)
         node->name = begin;
         node->in = node->dirs;
         ovl_ctx_close(ctx, fds);
-        r = ovl_lookup(ctx, node);
+        r = look(ctx, node, type_only || at < length);
         node->path[at] = kept;
         if (r == 0 && !node->exists)
             r = -ENOENT;
@@ -294,6 +368,16 @@ int ovl_locate(struct ovl_ctx *ctx, struct ovl_node *node, const char *path)
     return r;
 }
 
+int ovl_locate(struct ovl_ctx *ctx, struct ovl_node *node, const char *path)
+{
+    return locate(ctx, node, path, false);
+}
+
+int ovl_locate_type(struct ovl_ctx *ctx, struct ovl_node *node, const char *path)
+{
+    return locate(ctx, node, path, true);
+}
+
 int ovl_refresh(struct ovl_ctx *ctx, struct ovl_node *node)
 {
     if (ovl_is_mount(node))
@@ -303,7 +387,7 @@ int ovl_refresh(struct ovl_ctx *ctx, struct ovl_node *node)
     struct ovl *o = node->ovl;
     memcpy(name, node->path + node->name, n);
     ovl_node_parent(node);
-    int r = ovl_locate(ctx, node, node->path);
+    int r = ovl_locate_type(ctx, node, node->path);
     if (r == 0 && node->ovl != o)
         r = -ENOENT;
     node->in = node->dirs;
@@ -319,8 +403,9 @@ struct ovl_node *ovl_node_new(struct ovl_ctx *ctx)
     struct ovl_node *node = ovl_ctx_alloc(ctx, sizeof *node);
     if (!node)
         return NULL;
-    /* The paths are set before they are read: clearing their 12 KiB would cost more than a call. */
-    memset(node, 0, offsetof(struct ovl_node, path));
+    /* The rest is set before it is read: clearing 12 KiB would cost more than a call. */
+    memset(node, 0, offsetof(struct ovl_node, st));
+    node->in.record = node->dirs.record = 0;
     node->path[0] = '\0';
     node->real[0] = '\0';
     return node;

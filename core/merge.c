@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #define CHUNK 16384
+#define DOTS_SIZE 8
 
 /* One name as one layer has it. */
 struct raw {
@@ -356,31 +357,29 @@ static uint64_t parent_ino(struct ovl_ctx *ctx, const struct ovl_node *dir, uint
     return ino;
 }
 
-static int finish(struct merge *m, struct ovl_entry *entry, size_t count, struct ovl_listing *listing)
+int ovl_listing_begin(struct ovl_listing *listing, size_t count, size_t text)
 {
     /* One mapping: the entries, then the text that they point into. */
-    size_t entries = (count + 2) * sizeof *entry;
-    size_t size = entries + m->text.used + 8;
+    const size_t entries = (count + OVL_DOTS) * sizeof *listing->entry;
+    const size_t size = entries + DOTS_SIZE + text;
     char *memory = ovl_sys_mmap(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     if (!memory)
         return -ENOMEM;
-    char *text = memory + entries;
-    memcpy(text, ".\0..", 5);
-    memcpy(text + 8, m->text.at ? m->text.at : "", m->text.used);
-    listing->entry = (struct ovl_entry *)(void *)memory;
-    listing->memory = memory;
-    listing->size = size;
-    listing->count = count + 2;
-    struct stat st;
-    ovl_identity_dir(m->ctx, m->dir, &st);
-    listing->entry[0] = (struct ovl_entry){.ino = st.st_ino, .type = DT_DIR, .length = 1, .name = text};
-    listing->entry[1] =
-        (struct ovl_entry){.ino = parent_ino(m->ctx, m->dir, st.st_ino), .type = DT_DIR, .length = 2, .name = text + 2};
-    for (size_t i = 0; i < count; i++) {
-        listing->entry[i + 2] = entry[i];
-        listing->entry[i + 2].name = text + 8 + (size_t)(uintptr_t)entry[i].name;
-    }
+    char *dots = memory + entries;
+    memcpy(dots, ".\0..", 5);
+    *listing = (struct ovl_listing){
+        .entry = (struct ovl_entry *)(void *)memory, .count = count + OVL_DOTS, .memory = memory, .size = size};
+    listing->entry[0] = (struct ovl_entry){.type = DT_DIR, .length = 1, .name = dots};
+    listing->entry[1] = (struct ovl_entry){.type = DT_DIR, .length = 2, .name = dots + 2};
     return 0;
+}
+
+static void number_dots(struct ovl_ctx *ctx, const struct ovl_node *dir, struct ovl_listing *listing)
+{
+    struct stat st;
+    ovl_identity_dir(ctx, dir, &st);
+    listing->entry[0].ino = st.st_ino;
+    listing->entry[1].ino = parent_ino(ctx, dir, st.st_ino);
 }
 
 /* For readdir=native: back to the order in which the layers gave the names. */
@@ -449,19 +448,17 @@ static int make_listing(struct merge *m, uint32_t shown, struct ovl_listing *lis
     uint32_t *order = (uint32_t *)(void *)m->sorted.at;
     if (!m->dir->ovl->sorted)
         sort_natively(m, order, shown);
-    struct area entries = {NULL, 0, 0, false};
-    int r = reserve(&entries, (shown + 1) * sizeof(struct ovl_entry));
+    int r = ovl_listing_begin(listing, shown, m->text.used);
     if (r < 0)
         return r;
-    struct ovl_entry *entry = (struct ovl_entry *)(void *)entries.at;
+    char *text = (char *)(uintptr_t)listing->entry[0].name + DOTS_SIZE;
+    memcpy(text, m->text.at ? m->text.at : "", m->text.used);
     for (uint32_t i = 0; i < shown; i++) {
         const struct raw *s = raw_at(m, order[i]);
-        entry[i] = (struct ovl_entry){
-            .ino = s->ino, .type = s->type, .length = s->length, .name = (const char *)(uintptr_t)s->name};
+        listing->entry[OVL_DOTS + i] = (struct ovl_entry){
+            .ino = s->ino, .type = s->type, .length = s->length, .layer = s->layer, .name = text + s->name};
     }
-    r = finish(m, entry, shown, listing);
-    free_area(&entries);
-    return r;
+    return 0;
 }
 
 /* Fill listing, or only count (NULL): the number of names but "." and "..". */
@@ -484,9 +481,17 @@ static int list(struct ovl_ctx *ctx, const struct ovl_node *dir, struct ovl_list
     return r;
 }
 
-int ovl_list(struct ovl_ctx *ctx, const struct ovl_node *dir, struct ovl_listing *listing)
+int ovl_list_names(struct ovl_ctx *ctx, const struct ovl_node *dir, struct ovl_listing *listing)
 {
     return list(ctx, dir, listing);
+}
+
+int ovl_list(struct ovl_ctx *ctx, const struct ovl_node *dir, struct ovl_listing *listing)
+{
+    int r = ovl_cache_list(ctx, dir, listing) ? 0 : list(ctx, dir, listing);
+    if (r == 0)
+        number_dots(ctx, dir, listing);
+    return r;
 }
 
 int ovl_count(struct ovl_ctx *ctx, const struct ovl_node *dir)

@@ -400,7 +400,7 @@ static void wait_for(struct ovl_ctx *ctx, struct ovl *o)
     for (int i = 0; moves && load(&moves->position) & PENDING && i < SPINS; i++)
         ovl_sys_raw(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
     struct ovl_held held;
-    if (!moves || !(load(&moves->position) & PENDING) || ovl_lock_tree(o, &held) < 0)
+    if (!moves || !(load(&moves->position) & PENDING) || ovl_lock_tree(o, NULL, NULL, &held) < 0)
         return;
     settle(ctx, o, moves);
     ovl_unlock(&held);

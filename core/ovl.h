@@ -230,7 +230,8 @@ void ovl_ctx_restore(uint32_t before);
 /* The layers, highest first, that take part in a directory: bit i of word i/64 is layer i. */
 struct ovl_stack {
     uint64_t bits[OVL_LAYERS_MAX / 64];
-    bool impure; /* Linux overlayfs copied up, or moved, something into it */
+    bool impure;          /* Linux overlayfs copied up, or moved, something into it */
+    uint32_t record, run; /* what the directory cache knows of it, 0: nothing; the run of which that is */
 };
 
 /* What the last component of a resolved path was; the kernel refuses some calls for some. */
@@ -245,6 +246,7 @@ struct ovl_node {
     bool reserved;           /* inside only: the name begins with ".wh." */
     bool magic;              /* outside only: a magic link of /proc, which the kernel must follow itself */
     bool crossed;            /* some overlay was on the way: the kernel alone may come elsewhere */
+    bool partly;             /* inside only: of `st` only the type is known, as OVL_TYPE allows */
     bool linked;             /* inside only: `real` and `st` are not those of the name in layer `top`, but of the copy
                               * that another hard link of the object has in the upper */
     unsigned top;            /* inside only: the layer that has the name, and `real` is in if not `linked` */
@@ -262,6 +264,7 @@ struct ovl_node {
 #define OVL_NAME                                                                                                       \
     4u                 /* the name itself is meant (to make, move or remove it): a trailing slash follows no link, and \
                           whether it must be a directory is the caller's to say */
+#define OVL_TYPE 32u   /* of the object's `st` only the type is wanted */
 #define OVL_LONG 16u   /* the path may be longer than the kernel takes (realpath(3)) */
 #define OVL_NOLINKS 8u /* a symbolic link anywhere is -ELOOP (RESOLVE_NO_SYMLINKS of openat2(2)) */
 
@@ -332,6 +335,7 @@ struct ovl_entry {
     uint64_t ino;
     uint8_t type; /* DT_* of dirent.h */
     uint8_t length;
+    uint16_t layer;   /* which shows it */
     const char *name; /* NUL-terminated, in the listing's memory */
 };
 struct ovl_listing {
@@ -381,6 +385,14 @@ int ovl_copy_up(struct ovl_ctx *ctx, struct ovl_node *node, enum ovl_copy how);
 /* Whether an extended attribute is the overlay's own: never listed, never set (EPERM as in
  * overlayfs), never read (ENODATA). */
 bool ovl_is_private_xattr(const char *name);
+
+/* Whether this process's look-ups and listings may use the directory cache (they do at first).  Without it each one
+ * asks the kernel. */
+void ovl_cache_set(bool on);
+
+/* Change who may search the directory at `dir`, which is in the upper: change(arg) does it, and its answer is returned.
+ * -EACCES when the work directory can't be used. */
+int ovl_change_search(const struct ovl_node *dir, int (*change)(void *arg), void *arg);
 
 /* Empty the work directories of what killed processes left, if no other process of a run uses them.
  * For the first process of a run. */

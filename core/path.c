@@ -138,6 +138,18 @@ int ovl_real_path(struct ovl_ctx *ctx, const char *root, const char *rel, char *
     return join(ctx, root, rel, ovl_strlen(rel), "", NULL, out);
 }
 
+int ovl_real_of_top(struct ovl_ctx *ctx, struct ovl_node *node)
+{
+    const struct ovl_layer *layer = &node->ovl->layer[node->top];
+    const char *rel = ovl_relative(node->ovl, node->path);
+    const size_t length = node->length - (size_t)(rel - node->path);
+    if (ctx->anchors || layer->length + length >= OVL_REAL_MAX || layer->length + length == 0)
+        return ovl_real_path(ctx, layer->path, rel, node->real);
+    memcpy(node->real, layer->path, layer->length);
+    memcpy(node->real + layer->length, rel, length + 1);
+    return 0;
+}
+
 int ovl_real_sibling(struct ovl_ctx *ctx, const char *root, const char *rel, const char *prefix, char *out)
 {
     const char *slash = ovl_strrchr(rel, '/');

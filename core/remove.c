@@ -60,9 +60,8 @@ static int unlink_once(struct ovl_ctx *ctx, struct ovl_node *node)
     r = lower ? ovl_copy_up_parents(ctx, node) : 0;
     if (r < 0)
         return r;
-    const char *parent = ovl_parent_path(ctx, node);
     struct ovl_held held;
-    r = parent ? ovl_lock_dirs(node->ovl, parent, NULL, &held) : -ENOMEM;
+    r = ovl_lock_names(node, NULL, NULL, &held);
     if (r == 0) {
         r = unlink_locked(ctx, node, lower);
         ovl_unlock(&held);
@@ -183,7 +182,7 @@ static int rmdir_once(struct ovl_ctx *ctx, struct ovl_node *node)
     if (r < 0)
         return r;
     struct ovl_held held;
-    r = ovl_lock_tree(node->ovl, &held);
+    r = ovl_lock_tree(node->ovl, node, NULL, &held);
     if (r == 0) {
         r = rmdir_locked(ctx, node, lower);
         ovl_unlock(&held);

@@ -413,13 +413,12 @@ static int prepare(struct ovl_ctx *ctx, struct move *m)
 static int move_prepared(struct ovl_ctx *ctx, struct move *m)
 {
     struct ovl_node *from = m->from.node, *to = m->to.node;
-    const char *a = ovl_parent_path(ctx, from);
-    const char *b = ovl_parent_path(ctx, to);
     m->place = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
-    if (!a || !b || !m->place)
+    if (!m->place)
         return -ENOMEM;
     struct ovl_held held;
-    int r = is_dir(from) || is_dir(to) ? ovl_lock_tree(from->ovl, &held) : ovl_lock_dirs(from->ovl, a, b, &held);
+    int r =
+        is_dir(from) || is_dir(to) ? ovl_lock_tree(from->ovl, from, to, &held) : ovl_lock_names(from, to, NULL, &held);
     if (r == 0) {
         r = move_locked(ctx, m);
         ovl_unlock(&held);

@@ -22,7 +22,7 @@ struct walk {
     char *link; /* OVL_REAL_MAX bytes */
     int links;
     int fds;
-    bool fresh; /* node describes its place fully, not only as a directory on the way */
+    bool fresh; /* node's layer path and type are those of its place */
 };
 
 /* ---- text ------------------------------------------------------------------------------------ */
@@ -84,6 +84,13 @@ bool ovl_space_layers_near(const struct ovl_space *space, const char *path)
     return false;
 }
 
+/* Stand on a directory on the way. */
+static int locate(struct walk *w, const char *path)
+{
+    w->fresh = true;
+    return ovl_locate_type(w->ctx, w->node, path);
+}
+
 /* Begin with the name of what passes through, which may be a link: it is there whether or not the way to it is. */
 static int start_above(struct walk *w, const struct ovl_region *region)
 {
@@ -105,7 +112,7 @@ static int start_above(struct walk *w, const struct ovl_region *region)
 static int start_at_root(struct walk *w)
 {
     const struct ovl_space *space = w->ctx->space;
-    w->fresh = true;
+    w->fresh = true; /* what passes through needs no more */
     for (unsigned i = 0; i < space->regions; i++) {
         const struct ovl_region *region = &space->region[i];
         const char *on = behind_mount(w->rest, region->path);
@@ -115,9 +122,9 @@ static int start_at_root(struct walk *w)
         if (!region->ovl)
             return start_above(w, region);
         w->node->slash = *w->rest == '/';
-        return ovl_locate(w->ctx, w->node, region->length ? region->path : "/");
+        return locate(w, region->length ? region->path : "/");
     }
-    return ovl_locate(w->ctx, w->node, "/");
+    return locate(w, "/");
 }
 
 /* ---- magic links of /proc ---------------------------------------------------------------------- */
@@ -263,7 +270,8 @@ static int step_inside(struct walk *w, bool last, bool must_follow)
         return -EACCES;
     node->in = node->dirs;
     ovl_ctx_close(w->ctx, w->fds);
-    int r = ovl_lookup(w->ctx, node);
+    bool type_only = !last || w->flags & OVL_TYPE;
+    int r = type_only ? ovl_lookup_type(w->ctx, node) : ovl_lookup(w->ctx, node);
     if (r < 0)
         return r;
     if (!node->exists)
@@ -281,12 +289,9 @@ static int may_search(struct walk *w)
     struct ovl_node *node = w->node;
     if (w->flags & OVL_LONG)
         return 0;
-    if (!w->fresh) {
-        int r = ovl_locate(w->ctx, node, node->path);
-        if (r < 0)
-            return r;
-        w->fresh = true;
-    }
+    int r = w->fresh ? 0 : locate(w, node->path);
+    if (r < 0)
+        return r;
     if (node->ovl)
         return ovl_may(w->ctx, node->ovl, node->top, node->real, &node->st, X_OK, true);
     return node->magic ? 0 : ovl_may_search(node->path);
@@ -306,7 +311,7 @@ static int step(struct walk *w, const char *name, size_t n, bool last, bool must
     w->fresh = true;
     const struct ovl_region *region = ovl_region_at(w->ctx->space, node->path, node->length);
     if (region && region->ovl)
-        return ovl_locate(w->ctx, node, node->path);
+        return locate(w, node->path);
     if (region)
         node->ovl = NULL;
     return node->ovl ? step_inside(w, last, must_follow) : step_outside(w, last, must_follow);
@@ -319,20 +324,19 @@ static int step_up(struct walk *w)
         return r;
     struct ovl_node *node = w->node;
     node->last = OVL_LAST_DOTDOT;
-    w->fresh = true;
     if (node->length == 1)
-        return ovl_locate(w->ctx, node, node->path);
+        return locate(w, node->path);
     size_t length = node->length;
     char *slash = (char *)(uintptr_t)ovl_strrchr(node->path, '/');
     ovl_node_parent(node);
-    r = ovl_locate(w->ctx, node, node->path);
+    r = locate(w, node->path);
     if (r != -EACCES || !w->ctx->anchors || slash == node->path)
         return r;
     *slash = '/'; /* the path that was left is still there behind it */
     r = ovl_anchor_above(w->ctx, node->path, length);
     *slash = '\0';
     w->fds = w->ctx->fds;
-    return r < 0 ? r : ovl_locate(w->ctx, node, node->path);
+    return r < 0 ? r : locate(w, node->path);
 }
 
 static int walk(struct walk *w)
@@ -363,8 +367,9 @@ static int walk(struct walk *w)
         }
         node->crossed |= node->ovl != NULL;
     }
-    if (r == 0 && !w->fresh)
-        r = ovl_locate(w->ctx, node, node->path);
+    bool is_described = w->fresh && !(node->ovl && node->partly && !(w->flags & OVL_TYPE));
+    if (r == 0 && !is_described)
+        r = w->flags & OVL_TYPE ? locate(w, node->path) : ovl_locate(w->ctx, node, node->path);
     return r;
 }
 
@@ -386,6 +391,31 @@ static int finish(struct walk *w)
     return 0;
 }
 
+/* Most paths have no link and no dot, and the cache knows all their names: 1, 0 when this one must be walked, or an
+ * error. */
+static int look_at_once(struct ovl_ctx *ctx, const char *base, const char *path, size_t length, unsigned flags,
+                        struct ovl_node *node)
+{
+    size_t at = path[0] == '/' ? 0 : ovl_strlen(base);
+    if (flags & OVL_LONG || at + length + 1 >= OVL_PATH_MAX)
+        return 0;
+    if (at > 0) {
+        memcpy(node->path, base, at);
+        at -= at == 1; /* the root */
+        node->path[at++] = '/';
+    }
+    memcpy(node->path + at, path, length + 1);
+    node->length = at + length;
+    const struct ovl_region *region = ovl_region_of(ctx->space, node->path);
+    if (!region || !region->ovl)
+        return 0;
+    node->ovl = region->ovl;
+    node->crossed = true;
+    node->last = OVL_LAST_NAME;
+    int r = ovl_lookup_path(ctx, node, flags & OVL_TYPE);
+    return r > 0 && node->exists && S_ISLNK(node->st.st_mode) && flags & OVL_FOLLOW ? 0 : r;
+}
+
 int ovl_resolve(struct ovl_ctx *ctx, const char *base, const char *path, unsigned flags, struct ovl_node *node)
 {
     size_t length = ovl_strlen(path);
@@ -393,6 +423,10 @@ int ovl_resolve(struct ovl_ctx *ctx, const char *base, const char *path, unsigne
         return -ENOENT;
     if (length >= (flags & OVL_LONG ? REST_MAX : OVL_REAL_MAX))
         return -ENAMETOOLONG;
+    node->slash = node->magic = false;
+    int r = look_at_once(ctx, base, path, length, flags, node);
+    if (r != 0)
+        return r < 0 ? r : 0;
     size_t mark = ctx->used;
     struct walk w = {.ctx = ctx, .node = node, .flags = flags};
     w.buf = ovl_ctx_alloc(ctx, REST_MAX);
@@ -405,12 +439,10 @@ int ovl_resolve(struct ovl_ctx *ctx, const char *base, const char *path, unsigne
     node->last = OVL_LAST_ROOT;
     node->slash = node->magic = node->reserved = node->crossed = false;
 
-    int r;
     if (path[0] == '/') {
         r = start_at_root(&w);
     } else {
-        w.fresh = true;
-        r = ovl_locate(ctx, node, base);
+        r = locate(&w, base);
     }
     if (r == 0) {
         node->crossed = node->ovl != NULL;

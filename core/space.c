@@ -24,8 +24,10 @@ void ovl_space_close(struct ovl_space *space)
 {
     if (!space)
         return;
-    for (unsigned i = 0; i < space->ovls; i++)
+    for (unsigned i = 0; i < space->ovls; i++) {
+        ovl_cache_detach(&space->ovl[i]);
         ovl_shared_detach(&space->ovl[i]);
+    }
     ovl_sys_munmap(space->memory, space->size);
 }
 

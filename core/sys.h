@@ -273,10 +273,15 @@ static inline int ovl_sys_ioctl(int fd, unsigned long request, long arg)
 }
 
 /* Returns the mapping, or NULL on failure. */
+static inline void *ovl_sys_mmap_at(size_t n, int prot, int flags, int fd, off_t begin)
+{
+    long r = ovl_sys_raw(SYS_mmap, 0, (long)n, prot, flags, fd, (long)begin);
+    return r < 0 && r > -4096 ? NULL : (void *)(uintptr_t)r;
+}
+
 static inline void *ovl_sys_mmap(size_t n, int prot, int flags, int fd)
 {
-    long r = ovl_sys_raw(SYS_mmap, 0, (long)n, prot, flags, fd, 0);
-    return r < 0 && r > -4096 ? NULL : (void *)(uintptr_t)r;
+    return ovl_sys_mmap_at(n, prot, flags, fd, 0);
 }
 
 static inline void *ovl_sys_mremap(void *old, size_t old_n, size_t n)
@@ -293,6 +298,12 @@ static inline int ovl_sys_munmap(void *p, size_t n)
 static inline int ovl_sys_madvise(void *p, size_t n, int advice)
 {
     return (int)ovl_sys_raw(SYS_madvise, OVL_SYS_PTR(p), (long)n, advice, 0, 0, 0);
+}
+
+static inline bool ovl_sys_is_on_signal_stack(void)
+{
+    stack_t stack;
+    return ovl_sys_raw(SYS_sigaltstack, 0, OVL_SYS_PTR(&stack), 0, 0, 0, 0) == 0 && stack.ss_flags & SS_ONSTACK;
 }
 
 /* A limit of this process: set and ask at once; either pointer may be NULL. */

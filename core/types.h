@@ -48,6 +48,8 @@ struct ovl {
     const char **exclude; /* absolute merged paths */
     unsigned excludes;
     struct ovl_shared *shared; /* lock.c: mapped on first use; read and set atomically */
+    struct ovl_cache *cache;   /* cache_file.c: the same */
+    bool cache_failed;         /* it can't be mapped */
 };
 
 /* A part of the name space: an overlay's mount, or (ovl NULL) a path below a mount that passes
@@ -132,6 +134,8 @@ int ovl_open_real(const char *real, int flags);
 /* Whether the first bytes of rel lead to a directory in `root` and each name on the way is one, not a symbolic link.
  * False also where that can't be told (permissions, no descriptor). */
 bool ovl_is_plain_directory(struct ovl_ctx *ctx, const char *root, const char *rel, size_t rel_length);
+/* node->real: the node's path in the layer `top`. */
+int ovl_real_of_top(struct ovl_ctx *ctx, struct ovl_node *node);
 /* The same for a sibling: rel's last component replaced by prefix + itself (a whiteout's name). */
 int ovl_real_sibling(struct ovl_ctx *ctx, const char *root, const char *rel, const char *prefix, char *out);
 /* The same for a name below rel. */
@@ -163,6 +167,10 @@ void ovl_anchors_drop(struct ovl_ctx *ctx);
 #define OVL_WH_OPAQUE ".wh..wh..opq"
 /* Begins the name of something half-made in the upper, beside the whiteout whose place it will take. */
 #define OVL_WH_ASIDE ".wh..wh.new-"
+static inline bool ovl_is_whiteout_device(const struct stat *st)
+{
+    return S_ISCHR(st->st_mode) && st->st_rdev == 0;
+}
 /* Whether an object found in a layer is itself a whiteout: a 0/0 device, or a zero-size file with
  * the whiteout xattr in a directory marked opaque=x: 1, 0, or an error. */
 int ovl_is_whiteout(struct ovl_ctx *ctx, const char *real, const struct stat *st);
@@ -209,11 +217,18 @@ int ovl_markers_sweep(struct ovl_ctx *ctx, const struct ovl *o, const char *real
 /* Look up the last component of node->path, whose parent directory node->in is: fills exists,
  * top, st, real, dirs.  An absent name is no error. */
 int ovl_lookup(struct ovl_ctx *ctx, struct ovl_node *node);
+/* The same, but of st the type will do. */
+int ovl_lookup_type(struct ovl_ctx *ctx, struct ovl_node *node);
+/* Look up the whole of node->path at once, from the mount of its overlay down: 1 when that was possible, 0 when it must
+ * be walked name by name, or an error. */
+int ovl_lookup_path(struct ovl_ctx *ctx, struct ovl_node *node, bool type_only);
 /* Whether a lower layer has the name at node->path (so that removing it needs a whiteout): 1 or 0. */
 int ovl_lower_has(struct ovl_ctx *ctx, const struct ovl_node *node);
 /* Put node at a merged directory path that has no symbolic links (finds overlay and stack).
  * path may be node->path itself. -ENOENT or -ENOTDIR when it is no such directory (any more). */
 int ovl_locate(struct ovl_ctx *ctx, struct ovl_node *node, const char *path);
+/* The same, but of st the type will do. */
+int ovl_locate_type(struct ovl_ctx *ctx, struct ovl_node *node, const char *path);
 /* Look at an inside node again, from the mount down: what it says may be old. */
 int ovl_refresh(struct ovl_ctx *ctx, struct ovl_node *node);
 /* Add a component to node->path: -ENAMETOOLONG. */
@@ -228,21 +243,102 @@ static inline bool ovl_is_mount(const struct ovl_node *node)
 /* The stack of an overlay's mount directory. */
 void ovl_root_stack(const struct ovl *o, struct ovl_stack *s);
 
+/* ---- cache_file.c ------------------------------------------------------------------------------ */
+#define OVL_CACHE_ALIGN 64
+#define OVL_CACHE_UNKNOWN 1u /* cache.c: the word of a name of which nothing is known */
+/* The cache of this run, made if need be; NULL when there is none to be had, or none wanted. */
+struct ovl_cache *ovl_cache_for_reading(struct ovl *o);
+/* The same for whoever changes something, with the change lock; NULL when nobody has one. */
+struct ovl_cache *ovl_cache_for_changing(struct ovl *o);
+/* What we change can't be said: from now on nobody believes the cache, in this run. */
+void ovl_cache_give_up(struct ovl *o);
+/* How one process sees it.  A segment is as large as all before it; the first one has OVL_CACHE_FIRST units. */
+#define OVL_CACHE_FIRST 32768u
+#define OVL_CACHE_SEGMENTS 13 /* 1 GiB in all */
+struct ovl_cache {
+    uint64_t run;
+    const struct ovl *ovl;
+    char *segment[OVL_CACHE_SEGMENTS + 20]; /* for any reference there is; the last ones are never mapped */
+    char path[OVL_REAL_MAX], aside[OVL_REAL_MAX];
+};
+static inline uint32_t ovl_cache_run(const struct ovl_cache *cache)
+{
+    return (uint32_t)cache->run;
+}
+static inline unsigned ovl_cache_segment(uint64_t ref)
+{
+    return ref < OVL_CACHE_FIRST ? 0 : 64u - (unsigned)__builtin_clzll(ref / OVL_CACHE_FIRST);
+}
+static inline uint64_t ovl_cache_segment_begin(unsigned i)
+{
+    return i ? (uint64_t)OVL_CACHE_FIRST << (i - 1) : 0;
+}
+/* Map a segment; NULL when that can't be. */
+void *ovl_cache_map(struct ovl_cache *cache, unsigned segment);
+/* The place of a reference, NULL when it can't be mapped. */
+static inline void *ovl_cache_at(struct ovl_cache *cache, uint32_t ref)
+{
+    const unsigned i = ovl_cache_segment(ref);
+    char *segment = __atomic_load_n(&cache->segment[i], __ATOMIC_ACQUIRE);
+    if (!segment && !(segment = ovl_cache_map(cache, i)))
+        return NULL;
+    return segment + (ref - ovl_cache_segment_begin(i)) * sizeof(uint64_t);
+}
+/* Memory for everybody, and for ever; 0: none left. */
+uint32_t ovl_cache_alloc(struct ovl_cache *cache, size_t size);
+/* The word of the mount's directory. */
+uint64_t *ovl_cache_root(struct ovl_cache *cache);
+/* A run begins that no other one shares the work directory with. */
+void ovl_cache_start(struct ovl *o);
+/* When the overlay is freed. */
+void ovl_cache_detach(struct ovl *o);
+
+/* ---- cache.c ------------------------------------------------------------------------------------- */
+/* Between ovl_cache_ask() and ovl_cache_tell(). */
+struct ovl_cached {
+    struct ovl_cache *cache;
+    uint64_t *word; /* NULL: the answer of the plain walk can't be kept */
+    uint64_t seen;
+};
+/* Whether the cache knows the name: fills exists, top, dirs, and of st the type.  The node says "not there" before. */
+bool ovl_cache_ask(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl_cached *cached);
+/* The same for the directory of the node's overlay. */
+bool ovl_cache_ask_mount(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl_cached *cached);
+/* The whole of node->path, below the mount of node->ovl, without links and dots: 1 when it is known, as for
+ * ovl_cache_ask(), with node->in; 0 when it must be walked name by name; or why it leads nowhere. */
+int ovl_cache_walk(struct ovl_ctx *ctx, struct ovl_node *node);
+/* What the plain walk found instead.  False: the name has changed meanwhile, ovl_cache_ask_again() and look again. */
+bool ovl_cache_tell(struct ovl_node *node, const struct ovl_cached *cached);
+void ovl_cache_ask_again(struct ovl_cached *cached);
+/* Give the node's directory (node->in) its table; false when that can't be. */
+bool ovl_cache_build(struct ovl_ctx *ctx, const struct ovl_node *node);
+/* A listing without the numbers of "." and ".."; false where the layers must be asked. */
+bool ovl_cache_list(struct ovl_ctx *ctx, const struct ovl_node *dir, struct ovl_listing *listing);
+/* With the change lock: the name changes from now on, until ovl_cache_end() with what this returned.  `alone`: no outer
+ * call of this thread holds the same lock. */
+uint64_t *ovl_cache_begin(struct ovl *o, const struct ovl_node *node, bool alone);
+void ovl_cache_end(uint64_t *word);
+
 /* ---- lock.c ------------------------------------------------------------------------------------ */
 /* The overlay's change lock.  All signals are blocked while it is held. */
 struct ovl_held {
     struct ovl_shared *shared;
     uint64_t owner;
-    uint64_t signals; /* the caller's mask */
-    int bucket[2];    /* -1: none; equal ones are held once */
-    int reader;       /* slot; -1: the tree is held as a whole; -2: by an outer call of the same thread */
+    uint64_t signals;  /* the caller's mask */
+    int bucket[2];     /* -1: none; equal ones are held once */
+    int reader;        /* slot; -1: the tree is held as a whole; -2: by an outer call of the same thread */
+    uint64_t *word[2]; /* cache.c: of the names that change */
 };
-/* Hold the directories at merged paths a and b (NULL: only a): names in them change.  Other
- * directories can be changed meanwhile. -EACCES when the work directory can't be used. In a call that a library
+/* The names of a and b (NULL: only a) change, each in its directory, and of the group with that index (NULL: none).
+ * Other directories can be changed meanwhile. -EACCES when the work directory can't be used. In a call that a library
  * makes while this thread holds the lock already: what is held is shared, -EDEADLK where that can't be. */
+int ovl_lock_names(const struct ovl_node *a, const struct ovl_node *b, const char *group, struct ovl_held *held);
+/* The same for what is no name: the directories at merged paths a and b, or groups (b NULL: only a). */
 int ovl_lock_dirs(struct ovl *o, const char *a, const char *b, struct ovl_held *held);
-/* Hold the whole tree: a directory moves or goes. */
-int ovl_lock_tree(struct ovl *o, struct ovl_held *held);
+/* No name changes in the directory while it is listed.  -EDEADLK when this thread holds anything already. */
+int ovl_lock_listing(const struct ovl_node *dir, struct ovl_held *held);
+/* Hold the whole tree: the directory a, and b (each may be NULL), moves or goes. */
+int ovl_lock_tree(struct ovl *o, const struct ovl_node *a, const struct ovl_node *b, struct ovl_held *held);
 void ovl_unlock(struct ovl_held *held);
 #define OVL_SHARED_FILE "/state/shared"
 /* The mapping that processes share, attached if need be; NULL where it can't be. */
@@ -254,6 +350,19 @@ bool ovl_shared_is_foreign(const char *path);
 /* The filter before the identity map: a number that may have an origin. */
 bool ovl_shared_may_have(const struct ovl_shared *shared, uint64_t ino);
 void ovl_shared_note(struct ovl_shared *shared, uint64_t ino);
+/* Whether a lower file with several names was copied up, in this run or before. */
+bool ovl_shared_has_groups(const struct ovl_shared *shared);
+/* Before its index is there. */
+void ovl_shared_note_group(struct ovl_shared *shared, uint64_t ino);
+/* Give a file that will be mapped its size, and the space for that on the disk. */
+int ovl_allocate(int fd, off_t size);
+/* Of the directory cache. */
+struct ovl_cache_state {
+    uint64_t run;  /* which one has it; 0: none yet */
+    uint64_t made; /* the last run that has a cache */
+    uint64_t off;  /* somebody can't say what it changes: nothing is believed any more in this run */
+};
+struct ovl_cache_state *ovl_shared_cache(struct ovl_shared *shared);
 /* Positions in the log of directories that move: both only grow. */
 struct ovl_moves {
     uint64_t position; /* what is committed, and in the lowest bit whether a change is announced */
@@ -406,6 +515,11 @@ int ovl_copy_up_tree_aside(struct ovl_ctx *ctx, const struct ovl_node *dir, char
 int ovl_copy_up_tree_place(struct ovl_ctx *ctx, struct ovl_node *dir, const char *aside);
 
 /* ---- merge.c ----------------------------------------------------------------------------------- */
+#define OVL_DOTS 2 /* the first entries of a listing */
+/* An empty listing with room for so many entries beside the dots, which have no numbers yet, and so many bytes. */
+int ovl_listing_begin(struct ovl_listing *listing, size_t count, size_t text);
+/* List the layers, without the numbers of the dots. */
+int ovl_list_names(struct ovl_ctx *ctx, const struct ovl_node *dir, struct ovl_listing *listing);
 /* How many names a merged directory shows, but "." and "..".  No memory is mapped for a small one. */
 int ovl_count(struct ovl_ctx *ctx, const struct ovl_node *dir);
 

@@ -105,15 +105,10 @@ int ovl_check_content(const char *real)
     return r > 0 ? refuse(real, ": a file whose content overlayfs left below (metacopy=on)") : r;
 }
 
-static bool is_device(const struct stat *st)
-{
-    return S_ISCHR(st->st_mode) && st->st_rdev == 0;
-}
-
 int ovl_is_whiteout(struct ovl_ctx *ctx, const char *real, const struct stat *st)
 {
     char value;
-    if (is_device(st))
+    if (ovl_is_whiteout_device(st))
         return 1;
     if (!S_ISREG(st->st_mode) || st->st_size != 0)
         return 0;

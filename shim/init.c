@@ -316,6 +316,8 @@ static int start(void)
     if (mapped)
         ovl_sys_munmap((void *)(uintptr_t)record, mapped);
     start_log(!record);
+    const char *cache = getenv("OVL_CACHE");
+    ovl_cache_set(!cache || strcmp(cache, "off") != 0);
     if (!record)
         start_again();
     struct ovl_message why;

@@ -119,7 +119,7 @@ int shim_fstatat(const struct shim_stat_way *way, int dirfd, const char *path, s
     if (!shim_begin(&call, "fstatat"))
         return way->fstatat(dirfd, path, st, flags);
     struct ovl_node *node;
-    int r = shim_find(&call, &dirfd, &path, follow_unless(flags & AT_SYMLINK_NOFOLLOW), &node);
+    int r = shim_find(&call, &dirfd, &path, OVL_TYPE | follow_unless(flags & AT_SYMLINK_NOFOLLOW), &node);
     if (r == SHIM_INSIDE)
         r = flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH) ? -EINVAL : ovl_stat(&call.ctx, node, st);
     else if (r == SHIM_OUTSIDE)
@@ -183,7 +183,7 @@ int wrap_statx(int dirfd, const char *path, int flags, unsigned mask, struct sta
         return REAL(statx)(dirfd, path, flags, mask, stx);
     struct ovl_node *node;
     struct stat st;
-    int r = shim_find(&call, &dirfd, &path, follow_unless(flags & AT_SYMLINK_NOFOLLOW), &node);
+    int r = shim_find(&call, &dirfd, &path, OVL_TYPE | follow_unless(flags & AT_SYMLINK_NOFOLLOW), &node);
     if (r == SHIM_OUTSIDE) {
         r = (int)shim_result(REAL(statx)(dirfd, path, flags, mask, stx));
     } else if (r == SHIM_INSIDE) {
@@ -209,7 +209,8 @@ int wrap_faccessat(int dirfd, const char *path, int mode, int flags)
     if (r == 0 && is_descriptor(dirfd, path, flags))
         r = shim_find_fd(&call, dirfd, &node) == SHIM_INSIDE ? SHIM_INSIDE : SHIM_OUTSIDE;
     else if (r == 0)
-        r = shim_find(&call, &dirfd, &path, follow_unless(flags & AT_SYMLINK_NOFOLLOW), &node);
+        r = shim_find(&call, &dirfd, &path, follow_unless(flags & AT_SYMLINK_NOFOLLOW) | (mode & W_OK ? 0 : OVL_TYPE),
+                      &node);
     if (r == SHIM_INSIDE)
         r = ovl_access(&call.ctx, node, mode, flags & AT_EACCESS);
     else if (r == SHIM_OUTSIDE)
@@ -264,6 +265,26 @@ static int find_by_flags(struct shim_call *call, int *dirfd, const char **path, 
     return find_for_change(call, dirfd, path, flags & AT_SYMLINK_NOFOLLOW);
 }
 
+struct mode_change {
+    const char *path; /* NULL: by the descriptor */
+    int fd;
+    mode_t mode;
+    int flags;
+};
+
+static int set_mode(void *arg)
+{
+    const struct mode_change *c = arg;
+    return (int)shim_result(c->path ? REAL(fchmodat)(AT_FDCWD, c->path, c->mode, c->flags)
+                                    : REAL(fchmod)(c->fd, c->mode));
+}
+
+/* Of a directory it says who may search it. */
+static int change_mode(const struct ovl_node *node, struct mode_change *c)
+{
+    return S_ISDIR(node->st.st_mode) ? ovl_change_search(node, set_mode, c) : set_mode(c);
+}
+
 /* fchmodat2(2), which libc has no function of that name for. */
 int wrap_fchmodat2(int dirfd, const char *path, mode_t mode, int flags)
 {
@@ -275,6 +296,9 @@ int wrap_fchmodat2(int dirfd, const char *path, mode_t mode, int flags)
         r = (int)shim_result(REAL(syscall)(NR_fchmodat2, (long)dirfd, path, (long)mode, (long)flags));
     else if (r == SHIM_INSIDE && (flags & AT_EMPTY_PATH) && S_ISLNK(call.node->st.st_mode))
         r = -EOPNOTSUPP; /* the link itself, which by its path would be followed */
+    else if (r == SHIM_INSIDE)
+        r = change_mode(call.node,
+                        &(struct mode_change){.path = path, .mode = mode, .flags = flags & AT_SYMLINK_NOFOLLOW});
     else if (r >= 0)
         r = (int)shim_result(REAL(fchmodat)(dirfd, path, mode, flags & AT_SYMLINK_NOFOLLOW));
     return (int)shim_leave(&call, r);
@@ -459,6 +483,16 @@ static int find_fd_for_change(struct shim_call *call, int fd, struct ovl_node **
     return r < 0 ? r : *node != NULL;
 }
 
+/* A descriptor that the upper's object is open as, or of something outside. */
+static int change_mode_by_fd(struct shim_call *call, int fd, mode_t mode)
+{
+    struct mode_change change = {.fd = fd, .mode = mode};
+    struct stat st;
+    bool is_dir = call->ctx.size && ovl_sys_fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
+    struct ovl_node *node = is_dir ? directory_of(call, fd) : NULL;
+    return node ? change_mode(node, &change) : set_mode(&change);
+}
+
 int wrap_fchmod(int fd, mode_t mode)
 {
     struct shim_call call;
@@ -467,9 +501,9 @@ int wrap_fchmod(int fd, mode_t mode)
     struct ovl_node *node;
     int r = find_fd_for_change(&call, fd, &node);
     if (r == 1)
-        r = (int)shim_result(REAL(fchmodat)(AT_FDCWD, node->real, mode, 0));
+        r = change_mode(node, &(struct mode_change){.path = node->real, .mode = mode});
     else if (r == 0)
-        r = (int)shim_result(REAL(fchmod)(fd, mode));
+        r = change_mode_by_fd(&call, fd, mode);
     return (int)shim_leave(&call, r);
 }
 
@@ -562,7 +596,7 @@ ssize_t wrap_readlinkat(int dirfd, const char *path, char *buf, size_t size)
         return REAL(readlinkat)(dirfd, path, buf, size);
     struct ovl_node *node;
     bool is_program = shim_program() && path && strcmp(path, "/proc/self/exe") == 0;
-    ssize_t r = shim_find(&call, &dirfd, &path, 0, &node);
+    ssize_t r = shim_find(&call, &dirfd, &path, OVL_TYPE, &node);
     if (r == SHIM_INSIDE) {
         r = read_node(node, buf, size);
     } else if (r == SHIM_OUTSIDE && is_program) {

@@ -21,6 +21,8 @@ static unsigned walk_flags(int flags)
         walk |= OVL_FOLLOW;
     if ((flags & O_ACCMODE) != O_RDONLY || flags & (O_CREAT | O_TRUNC))
         walk |= OVL_CHANGE;
+    else
+        walk |= OVL_TYPE;
     return walk;
 }
 

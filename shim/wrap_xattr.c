@@ -223,12 +223,32 @@ static long would_fail(struct shim_call *call, const struct ovl_node *node, cons
     return there == -EACCES || ((c->flags & XATTR_CREATE) && there == -ENODATA) ? 0 : there;
 }
 
+struct changing {
+    const struct change *change;
+    const char *path; /* NULL: by the descriptor */
+    int fd;
+};
+
+static int change_place(void *arg)
+{
+    const struct changing *c = arg;
+    return (int)(c->path ? change_path(c->path, c->change) : change_fd(c->fd, c->change));
+}
+
+/* A directory's access list says who may search it. */
+static long change_upper(const struct ovl_node *node, struct changing changing)
+{
+    const struct change *c = changing.change;
+    bool is_search = S_ISDIR(node->st.st_mode) && strcmp(c->name, "system.posix_acl_access") == 0;
+    return is_search ? ovl_change_search(node, change_place, &changing) : change_place(&changing);
+}
+
 static long change_node(struct shim_call *call, struct ovl_node *node, const struct change *c)
 {
     long r = would_fail(call, node, c);
     if (r == 0)
         r = ovl_copy_up(&call->ctx, node, OVL_COPY_ALL);
-    return r < 0 ? r : change_path(node->real, c);
+    return r < 0 ? r : change_upper(node, (struct changing){.change = c, .path = node->real});
 }
 
 static int change(const char *path, unsigned follow, const struct change *c)
@@ -272,7 +292,8 @@ static int change_open(int fd, const struct change *c)
             r = ovl_copy_up(&call.ctx, node, OVL_COPY_ALL);
         /* The descriptor may be of the lower file still. */
         if (r >= 0)
-            r = is_same(fd, node) ? change_fd(fd, c) : change_path(node->real, c);
+            r = change_upper(node, is_same(fd, node) ? (struct changing){.change = c, .fd = fd}
+                                                     : (struct changing){.change = c, .path = node->real});
     }
     return (int)shim_leave(&call, r);
 }

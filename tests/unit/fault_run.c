@@ -74,7 +74,7 @@ static void act_in_child(struct fixture *f, const struct scenario *s, const char
     ovl_sys_sigprocmask(SIG_BLOCK, NULL, &after);
     o.changes_signals = before != after;
     struct ovl_held held;
-    if (ovl_lock_tree(f->ovl, &held) == 0) /* waits for ever where a lock was left */
+    if (ovl_lock_tree(f->ovl, NULL, NULL, &held) == 0) /* waits for ever where a lock was left */
         ovl_unlock(&held);
     ssize_t written = write(out, &o, sizeof o);
     _exit(written == sizeof o ? 0 : 98);

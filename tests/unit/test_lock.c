@@ -48,7 +48,7 @@ static void take_turns(struct ovl *o, struct board *b)
     struct ovl_held held;
     for (unsigned i = 0; i < ROUNDS; i++) {
         bool tree = i % 7 == 0;
-        if ((tree ? ovl_lock_tree(o, &held) : ovl_lock_dirs(o, i % 2 ? "/a" : "/b", i % 2 ? "/b" : "/a", &held)) < 0)
+        if ((tree ? ovl_lock_tree(o, NULL, NULL, &held) : ovl_lock_dirs(o, i % 2 ? "/a" : "/b", i % 2 ? "/b" : "/a", &held)) < 0)
             abort();
         stay_alone(b);
         ovl_unlock(&held);
@@ -85,7 +85,7 @@ static void the_dead_hold_nothing(void **state)
         assert_int_equal(pipe(ends), 0);
         pid_t pid = fork();
         if (pid == 0) {
-            int r = tree ? ovl_lock_tree(f->ovl, &held) : ovl_lock_dirs(f->ovl, "/a", "/b", &held);
+            int r = tree ? ovl_lock_tree(f->ovl, NULL, NULL, &held) : ovl_lock_dirs(f->ovl, "/a", "/b", &held);
             if (r == 0 && write(ends[1], "x", 1) == 1)
                 pause();
             _exit(1);
@@ -94,7 +94,7 @@ static void the_dead_hold_nothing(void **state)
         assert_int_equal(read(ends[0], &c, 1), 1);
         assert_int_equal(kill(pid, SIGKILL), 0);
         for (int wanted = 0; wanted < 2; wanted++) {
-            assert_int_equal(wanted ? ovl_lock_tree(f->ovl, &held) : ovl_lock_dirs(f->ovl, "/b", NULL, &held), 0);
+            assert_int_equal(wanted ? ovl_lock_tree(f->ovl, NULL, NULL, &held) : ovl_lock_dirs(f->ovl, "/b", NULL, &held), 0);
             ovl_unlock(&held);
         }
         int status;
@@ -132,7 +132,7 @@ static void nested_calls_share(void **state)
     assert_int_equal(ovl_lock_dirs(f->ovl, "/a", NULL, &outer), 0);
     assert_int_equal(ovl_lock_dirs(f->ovl, "/a", "/b", &inner), 0);
     ovl_unlock(&inner);
-    assert_int_equal(ovl_lock_tree(f->ovl, &inner), -EDEADLK);
+    assert_int_equal(ovl_lock_tree(f->ovl, NULL, NULL, &inner), -EDEADLK);
     pid_t pid = fork();
     if (pid == 0)
         _exit(ovl_lock_dirs(f->ovl, "/a", NULL, &inner) != 0);
@@ -140,12 +140,12 @@ static void nested_calls_share(void **state)
     assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
     ovl_unlock(&outer);
     wait_for_child(pid);
-    assert_int_equal(ovl_lock_tree(f->ovl, &outer), 0);
+    assert_int_equal(ovl_lock_tree(f->ovl, NULL, NULL, &outer), 0);
     assert_int_equal(ovl_lock_dirs(f->ovl, "/a", "/b", &inner), 0);
     ovl_unlock(&inner);
-    assert_int_equal(ovl_lock_tree(f->ovl, &inner), -EDEADLK);
+    assert_int_equal(ovl_lock_tree(f->ovl, NULL, NULL, &inner), -EDEADLK);
     ovl_unlock(&outer);
-    assert_int_equal(ovl_lock_tree(f->ovl, &outer), 0);
+    assert_int_equal(ovl_lock_tree(f->ovl, NULL, NULL, &outer), 0);
     ovl_unlock(&outer);
 }
 
