@@ -89,17 +89,17 @@ static int allocate_segment(void *arg)
     return r;
 }
 
-void *ovl_cache_map(struct ovl_cache *cache, unsigned i)
+void *ovl_cache_map(struct ovl_cache *cache, unsigned segment)
 {
-    if (i >= SEGMENTS)
+    if (segment >= SEGMENTS)
         return NULL;
-    struct filing f = {.cache = cache, .segment = i};
+    struct filing f = {.cache = cache, .segment = segment};
     if (ovl_with_descriptors(NULL, -1, map_segment, &f) < 0)
         return NULL;
     char *other = NULL;
-    if (__atomic_compare_exchange_n(&cache->segment[i], &other, f.mapped, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+    if (__atomic_compare_exchange_n(&cache->segment[segment], &other, f.mapped, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
         return f.mapped;
-    ovl_sys_munmap(f.mapped, segment_units(i) * UNIT);
+    ovl_sys_munmap(f.mapped, segment_units(segment) * UNIT);
     return other;
 }
 

@@ -52,21 +52,21 @@ static int shared_path(const struct ovl *o, const char *name, char *out)
 
 /* Allocated before it is mapped: a hole on a full disk would be a SIGBUS in somebody's
  * program; and so would a limit on the size of files be a SIGXFSZ: it is lifted for so long, as far as it may be. */
-int ovl_allocate(int fd, off_t length)
+int ovl_allocate(int fd, off_t size)
 {
-    const rlim_t size = (rlim_t)length;
+    const rlim_t wanted = (rlim_t)size;
     struct rlimit given, lifted;
     if (ovl_sys_prlimit(RLIMIT_FSIZE, NULL, &given) < 0)
         return -EFBIG;
-    if (given.rlim_max < size)
+    if (given.rlim_max < wanted)
         return -EFBIG;
     lifted = (struct rlimit){given.rlim_max, given.rlim_max};
-    if (given.rlim_cur < size && ovl_sys_prlimit(RLIMIT_FSIZE, &lifted, NULL) < 0)
+    if (given.rlim_cur < wanted && ovl_sys_prlimit(RLIMIT_FSIZE, &lifted, NULL) < 0)
         return -EFBIG;
-    int r = ovl_sys_fallocate(fd, length);
+    int r = ovl_sys_fallocate(fd, size);
     if (r == -EOPNOTSUPP)
-        r = ovl_sys_ftruncate(fd, length);
-    if (given.rlim_cur < size)
+        r = ovl_sys_ftruncate(fd, size);
+    if (given.rlim_cur < wanted)
         ovl_sys_prlimit(RLIMIT_FSIZE, &given, NULL);
     return r;
 }

@@ -48,7 +48,8 @@ static void take_turns(struct ovl *o, struct board *b)
     struct ovl_held held;
     for (unsigned i = 0; i < ROUNDS; i++) {
         bool tree = i % 7 == 0;
-        if ((tree ? ovl_lock_tree(o, NULL, NULL, &held) : ovl_lock_dirs(o, i % 2 ? "/a" : "/b", i % 2 ? "/b" : "/a", &held)) < 0)
+        if ((tree ? ovl_lock_tree(o, NULL, NULL, &held)
+                  : ovl_lock_dirs(o, i % 2 ? "/a" : "/b", i % 2 ? "/b" : "/a", &held)) < 0)
             abort();
         stay_alone(b);
         ovl_unlock(&held);
@@ -94,7 +95,8 @@ static void the_dead_hold_nothing(void **state)
         assert_int_equal(read(ends[0], &c, 1), 1);
         assert_int_equal(kill(pid, SIGKILL), 0);
         for (int wanted = 0; wanted < 2; wanted++) {
-            assert_int_equal(wanted ? ovl_lock_tree(f->ovl, NULL, NULL, &held) : ovl_lock_dirs(f->ovl, "/b", NULL, &held), 0);
+            assert_int_equal(
+                wanted ? ovl_lock_tree(f->ovl, NULL, NULL, &held) : ovl_lock_dirs(f->ovl, "/b", NULL, &held), 0);
             ovl_unlock(&held);
         }
         int status;
