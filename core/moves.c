@@ -314,16 +314,29 @@ static int write_entry(void *arg)
     return r == (ssize_t)w->n ? 0 : -EIO;
 }
 
-/* Whether the directory that an announced change was about is where and what it was before. */
-static bool is_unchanged(struct ovl_ctx *ctx, const struct entry *e, const char *from)
+/* Whether the directory that an announced change was about is no more where or what it was before: 1, 0, or an error
+ * where the caller can't see that. */
+static int has_changed(struct ovl_ctx *ctx, const struct entry *e, const char *from)
 {
     struct ovl_node *node = ovl_node_new(ctx);
     char *path = ovl_ctx_alloc(ctx, OVL_PATH_MAX);
     if (!node || !path)
-        return false;
+        return -ENOMEM;
     memcpy(path, from, e->from);
     path[e->from] = '\0';
-    return ovl_locate(ctx, node, path) == 0 && node->ovl && node->st.st_ino == e->ino;
+    int r = ovl_locate(ctx, node, path);
+    if (r == -ENOENT || r == -ENOTDIR)
+        return 1;
+    return r < 0 ? r : !node->ovl || node->st.st_ino != e->ino;
+}
+
+/* Make a gap of an entry of which nobody knows whether it is true: its first bytes must not be read as one. */
+static size_t make_gap(struct ovl_ctx *ctx, const struct ovl *o, uint64_t at)
+{
+    static const char zeros[GAP];
+    struct writing writing = {ctx, o, zeros, sizeof zeros, at};
+    ovl_with_descriptors(ctx, -1, write_entry, &writing);
+    return GAP;
 }
 
 /* With the tree locked: whoever announced a change was killed. Find out whether it was before or after it. */
@@ -342,10 +355,9 @@ static void settle(struct ovl_ctx *ctx, const struct ovl *o, struct ovl_moves *m
     ssize_t size = n > 0 ? take(buf, (size_t)n, &e, &gap) : -ESTALE;
     if (fd >= 0)
         ovl_sys_close(fd);
-    if (size <= 0 || gap)
-        size = GAP;
-    else if (is_unchanged(ctx, &e, buf + sizeof e))
-        size = 0;
+    int changed = size <= 0 || gap ? -ESTALE : has_changed(ctx, &e, buf + sizeof e);
+    if (changed <= 0)
+        size = changed < 0 ? (ssize_t)make_gap(ctx, o, at) : 0;
     store(&moves->position, at + (uint64_t)size);
     ovl_ctx_reset(ctx, mark);
 }

@@ -4,6 +4,7 @@
  * whoever was killed while writing it.
  */
 #define _GNU_SOURCE
+#include "fault_sys.h"
 #include "fixture.h"
 
 #include <errno.h>
@@ -251,6 +252,47 @@ static void the_killed_leave_no_doubt(void **state)
         }
 }
 
+/* Whoever settles may not be able to see the directory, or to read the log: what is not known is not applied, then nor
+ * later. */
+static void what_cant_be_settled_is_not_known(void **state)
+{
+    static const int errors[] = {EACCES, EIO, EMFILE};
+    struct fixture *f = *state;
+    struct held at, later;
+    layers(f);
+    for (unsigned i = 0, call = 1; i < 6; call++) {
+        bool after = i % 2;
+        char from[16], to[16];
+        snprintf(from, sizeof from, "/d%u-%u", i, call);
+        snprintf(to, sizeof to, "/t%u-%u", i, call);
+        assert_int_equal(op_mkdir(f, from, 0755), 0);
+        hold(f, &at, from);
+        die_moving(f, from, to, after);
+        fault_arm(call, errors[i / 2]);
+        ovl_moves_wait(&f->ctx);
+        fault_disarm();
+        bool failed = fault_hit() >= 0;
+        ovl_moves_wait(&f->ctx);
+        assert_true(ovl_moves_settled(f->space, ovl_moves(f->space)));
+        hold(f, &later, after ? to : from);
+        struct held early = at;
+        for (int again = 0; again < 2; again++) {
+            int r = follow(f, &at);
+            assert_true(r == 0 || (failed && r == -ESTALE));
+            if (r == 0)
+                assert_string_equal(at.path, merged(f, again ? "/here" : after ? to : from));
+            at = early;
+            if (!again)
+                assert_int_equal(op_rename(f, after ? to : from, "/here", 0), 0);
+        }
+        assert_int_equal(follow(f, &later), 0);
+        assert_string_equal(later.path, merged(f, "/here"));
+        assert_int_equal(op_rmdir(f, "/here"), 0);
+        i += !failed;
+        call = failed ? call : 0;
+    }
+}
+
 /* ---- a log that can't be written ----------------------------------------------------------------------------------
  */
 
@@ -315,6 +357,7 @@ int main(void)
         FIXTURE_TEST(nonsense_is_not_believed),
         FIXTURE_TEST(a_tail_is_overwritten),
         FIXTURE_TEST(the_killed_leave_no_doubt),
+        FIXTURE_TEST(what_cant_be_settled_is_not_known),
         FIXTURE_TEST(a_change_needs_no_log),
         FIXTURE_TEST(a_run_begins_anew),
     };
