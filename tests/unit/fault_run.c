@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Every change with every system call failing once, and with a kill before each: afterwards the merged view is what it
- * was or what was wanted, never between (C-3.4, C-3.6, C-3.13).
+ * Every change with every system call failing once, and with a kill before and after each: afterwards the merged view is
+ * what it was or what was wanted, never between (C-3.4, C-3.6, C-3.13).
  *
- * A child process acts on the broken floor; its parent, as the next run would, clears what was left and looks.  Also
- * checked: a success is one, nothing is left in the work directory, no descriptor and no lock stays, signals are
+ * A child process acts on the broken floor; its parent looks, as other processes of the run would, clears what was left,
+ * as the next run would, and looks again.  Also checked: a success is one, nothing is left in the work directory, no descriptor and no lock stays, signals are
  * as before.  A failure may come after the change was made (the last step was to clear up behind it).
  *
  *   OVL_FAULT=SCENARIO[:CALL]   only that one, every answer on stderr
@@ -98,7 +98,7 @@ static struct outcome act(struct fixture *f, const struct scenario *s, const cha
     close(ends[0]);
     int status;
     assert_int_equal(waitpid(pid, &status, 0), pid);
-    if (got == 0 && error == FAULT_KILL && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+    if (got == 0 && error <= 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
         return (struct outcome){.killed = true, .result = -EINTR};
     if (got != sizeof o || status != 0)
         fail_msg("%s%s call %u error %d: the child ended with status %#x", s->name, options, n, error, status);
@@ -128,9 +128,20 @@ static void complain(struct run *run, const char *what, unsigned n, int error, c
             o->hit, error, o->result, what);
 }
 
+/* As the others of its run see it. */
+static void look_before_clearing(struct run *run, struct fixture *f, unsigned n, int error, const struct outcome *o)
+{
+    char *now = view(f);
+    if (strcmp(now, run->before) != 0 && strcmp(now, run->wanted) != 0)
+        complain(run, "between until the next run", n, error, o);
+    free(now);
+}
+
 static void judge(struct run *run, struct fixture *f, unsigned n, int error, const struct outcome *o, bool verbose)
 {
     fixture_open(f, run->options);
+    if (o->killed)
+        look_before_clearing(run, f, n, error, o);
     ovl_space_clean(&f->ctx);
     char *now = view(f);
     bool is_before = strcmp(now, run->before) == 0;
@@ -189,7 +200,7 @@ static void take_views(struct run *run)
 /* The scenario with every call and every error, or (a stride above 1) with its share of them. */
 static void run_scenario(struct run *run, unsigned stride, unsigned only)
 {
-    static const int errors[] = {EIO, ENOSPC, EDQUOT, EMFILE, EINTR, FAULT_KILL};
+    static const int errors[] = {EIO, ENOSPC, EDQUOT, EMFILE, EINTR, FAULT_KILL, FAULT_KILL_AFTER};
     enum { ERRORS = sizeof errors / sizeof *errors };
     take_views(run);
     if (stride > 1) {

@@ -24,6 +24,7 @@ void fault_layers(struct fixture *f)
     make_file(f, "lower2/full/b", 0644, "b");
     make_dir(f, "lower1/empty", 0755);
     make_link(f, "lower1/d/link", "other");
+    make_node(f, "lower1/d/fifo", S_IFIFO | 0640, 0);
     make_file(f, "lower1/locked/file", 0644, "locked");
     make_dir(f, "lower1/locked", 0555);
     make_file(f, "lower1/" LONG_NAME, 0644, "long");
@@ -114,6 +115,11 @@ static int mknod_new(struct fixture *f)
     return op_mknod(f, "/d/e/new", S_IFIFO | 0644, 0);
 }
 
+static int mknod_over_whiteout(struct fixture *f)
+{
+    return op_mknod(f, "/d/other", S_IFIFO | 0644, 0);
+}
+
 static int link_lower(struct fixture *f)
 {
     return op_link(f, "/d/e/file", "/full/linked");
@@ -122,6 +128,35 @@ static int link_lower(struct fixture *f)
 static int link_over_whiteout(struct fixture *f)
 {
     return op_link(f, "/d/e/file", "/d/other");
+}
+
+static int link_over_long(struct fixture *f)
+{
+    return op_link(f, "/d/e/file", "/" LONG_NAME);
+}
+
+/* An open file that has no name gets one. */
+static int link_descriptor(struct fixture *f, const char *path)
+{
+    struct ovl_node *node;
+    int fd = op_open(f, "/u", O_WRONLY | O_TMPFILE, 0644);
+    if (fd < 0)
+        return fd;
+    int r = try_resolve(f, path, OVL_CHANGE, &node);
+    if (r == 0)
+        r = ovl_link_fd(&f->ctx, fd, node);
+    close(fd);
+    return r;
+}
+
+static int link_descriptor_new(struct fixture *f)
+{
+    return link_descriptor(f, "/d/e/new");
+}
+
+static int link_descriptor_over_whiteout(struct fixture *f)
+{
+    return link_descriptor(f, "/d/other");
 }
 
 static int unlink_lower(struct fixture *f)
@@ -241,6 +276,11 @@ static int rename_merged_directory(struct fixture *f)
     return op_rename(f, "/d", "/u/moved", 0);
 }
 
+static int rename_merged_directory_to_long(struct fixture *f)
+{
+    return op_rename(f, "/d", "/" LONG_NAME, 0);
+}
+
 static int rename_merged_directory_over_lower(struct fixture *f)
 {
     return op_rename(f, "/d", "/empty", 0);
@@ -266,6 +306,11 @@ static int exchange_files(struct fixture *f)
     return op_rename(f, "/d/e/file", "/d/other", EXCHANGE);
 }
 
+static int exchange_long(struct fixture *f)
+{
+    return op_rename(f, "/" LONG_NAME, "/d/other", EXCHANGE);
+}
+
 static int exchange_directory(struct fixture *f)
 {
     return op_rename(f, "/u", "/d/other", EXCHANGE);
@@ -279,6 +324,11 @@ static int copy_up_file(struct fixture *f)
 static int copy_up_link(struct fixture *f)
 {
     return op_copy_up(f, "/d/link", OVL_COPY_ALL);
+}
+
+static int copy_up_fifo(struct fixture *f)
+{
+    return op_copy_up(f, "/d/fifo", OVL_COPY_ALL);
 }
 
 static int copy_up_directory(struct fixture *f)
@@ -388,7 +438,11 @@ const struct scenario fault_scenarios[] = {
     {"symlink_new", NULL, symlink_new},
     {"symlink_over_whiteout", remove_some, symlink_over_whiteout},
     {"mknod_new", NULL, mknod_new},
+    {"mknod_over_whiteout", remove_some, mknod_over_whiteout},
     {"link_lower", NULL, link_lower},
+    {"link_over_long", remove_some, link_over_long},
+    {"link_descriptor_new", NULL, link_descriptor_new},
+    {"link_descriptor_over_whiteout", remove_some, link_descriptor_over_whiteout},
     {"link_over_whiteout", remove_some, link_over_whiteout},
     {"unlink_lower", NULL, unlink_lower},
     {"unlink_upper", NULL, unlink_upper},
@@ -418,13 +472,16 @@ const struct scenario fault_scenarios[] = {
     {"rename_merged_directory", NULL, rename_merged_directory},
     {"rename_merged_directory_changed", change_below, rename_merged_directory},
     {"rename_merged_directory_over_lower", change_below, rename_merged_directory_over_lower},
+    {"rename_merged_directory_to_long", remove_some, rename_merged_directory_to_long},
     {"rename_lower_directory", NULL, rename_lower_directory},
     {"rename_lower_directory_over_removed", remove_directory, rename_lower_directory_over_removed},
     {"exchange_merged_directories", NULL, exchange_merged_directories},
     {"exchange_merged_directories_changed", change_below, exchange_merged_directories},
     {"exchange_files", NULL, exchange_files},
+    {"exchange_long", NULL, exchange_long},
     {"exchange_directory", NULL, exchange_directory},
     {"copy_up_file", NULL, copy_up_file},
+    {"copy_up_fifo", NULL, copy_up_fifo},
     {"copy_up_link", NULL, copy_up_link},
     {"copy_up_directory", NULL, copy_up_directory},
     {"copy_up_linked", NULL, copy_up_linked},

@@ -98,6 +98,11 @@ static long pass_on(long nr, long a, long b, long c, long d, long e, long f)
     return __real_ovl_sys_raw(nr, a, b, c, d, e, f);
 }
 
+static bool kills(int error)
+{
+    return error == FAULT_KILL || error == FAULT_KILL_AFTER;
+}
+
 /* Something else happens first. */
 static void run_before(long nr)
 {
@@ -117,10 +122,12 @@ long __wrap_ovl_sys_raw(long nr, long a, long b, long c, long d, long e, long f)
         run_before(nr);
         return pass_on(nr, a, b, c, d, e, f);
     }
-    if (!fault.on || (!can_fail(nr) && fault.error != FAULT_KILL) || ++fault.calls != fault.fail_at)
+    if (!fault.on || (!can_fail(nr) && !kills(fault.error)) || ++fault.calls != fault.fail_at)
         return pass_on(nr, a, b, c, d, e, f);
     fault.hit = nr;
-    if (fault.error == FAULT_KILL)
+    if (fault.error == FAULT_KILL_AFTER)
+        pass_on(nr, a, b, c, d, e, f);
+    if (kills(fault.error))
         __real_ovl_sys_raw(SYS_kill, __real_ovl_sys_raw(SYS_getpid, 0, 0, 0, 0, 0, 0), SIGKILL, 0, 0, 0, 0);
     if (nr == SYS_close)
         __real_ovl_sys_raw(nr, a, b, c, d, e, f);

@@ -7,8 +7,10 @@
 
 #include <stdbool.h>
 
-/* In place of an error: the process is killed instead of making the call. */
+/* In place of an error: the process is killed instead of making the call, or when it is made: before what it then would
+ * have written into shared memory. */
 #define FAULT_KILL 0
+#define FAULT_KILL_AFTER (-1)
 
 /* From now on, in this thread, make system call number n (from 1) answer -error. n 0: count only. */
 void fault_arm(unsigned n, int error);
