@@ -75,15 +75,29 @@ int ovl_plan_make_upper(struct ovl_plans *plans, struct ovl_plan *plan)
 
 /* ---- the work directory -------------------------------------------------------------------------------- */
 
-int ovl_refuse_work(const struct ovl_plans *plans, const struct ovl_plan *plan, const char *problem, const char *more)
+static int refuse_work_with(const struct ovl_plans *plans, const struct ovl_plan *plan, const char *problem,
+                            const char *more, const char *before_remedy)
 {
-    const char *remedy = !plan->has_upper ? "; set workdir= to a directory of your own"
-                                          : "; set workdir= to a directory of your own on the upper's file system";
+    const char *remedy = !plan->has_upper ? "set workdir= to a directory of your own"
+                                          : "set workdir= to a directory of your own on the upper's file system";
     const struct ovl_value *value = ovl_config_value(plan->section, OVL_KEY_WORK);
     if (value)
-        return ovl_refuse(plans->config, OVL_KEY_WORK, value, problem, more, remedy, NULL);
+        return ovl_refuse(plans->config, OVL_KEY_WORK, value, problem, more, before_remedy, remedy, NULL);
     return ovl_refuse(plans->config, OVL_KEY_UPPER, ovl_config_value(plan->section, OVL_KEY_UPPER),
-                      "its work directory ", plan->work, " ", problem, more, remedy, NULL);
+                      "its work directory ", plan->work, " ", problem, more, before_remedy, remedy, NULL);
+}
+
+int ovl_refuse_work(const struct ovl_plans *plans, const struct ovl_plan *plan, const char *problem, const char *more)
+{
+    return refuse_work_with(plans, plan, problem, more, "; ");
+}
+
+/* A full disk is no fault of the configuration's. */
+static int refuse_to_make(const struct ovl_plans *plans, const struct ovl_plan *plan, int error)
+{
+    bool no_room = error == -ENOSPC || error == -EDQUOT;
+    return refuse_work_with(plans, plan, "can't be made: ", ovl_error_text(error),
+                            no_room ? "; make room there, or " : "; ");
 }
 
 static const char *default_work(struct ovl_plans *plans, const struct ovl_plan *plan)
@@ -136,7 +150,7 @@ static int make_private(const struct ovl_plans *plans, const struct ovl_plan *pl
     if (r == 0 || r == -EEXIST)
         r = ovl_sys_lstat(path, &st);
     if (r != 0)
-        return ovl_refuse_work(plans, plan, "can't be made: ", ovl_error_text(r));
+        return refuse_to_make(plans, plan, r);
     return check_private(plans, plan, &st);
 }
 

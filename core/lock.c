@@ -366,6 +366,8 @@ static int refusal(int error)
 static int begin(struct ovl *o, struct ovl_held *held)
 {
     int r = find_shared(o, &held->shared);
+    if (r == -ENOSPC || r == -EDQUOT)
+        ovl_log_line(OVL_LOG_WARN, "workdir=", o->work, ": no room for the lock, so nothing can be changed", NULL);
     if (r < 0)
         return refusal(r);
     const uint64_t all = ~(uint64_t)0;

@@ -269,12 +269,15 @@ def test_first_run_on_a_disk_without_blocks(world):
     all works."""
     disk = Disk(world.ovl([LOW], upper={})).tmpfs()
     disk.side.setup += f" echo 1 >{disk.folder}/u/own &&"
+    log = disk.side.environment["OVL_LOG_FILE"] = f"{disk.side.base}/log"
     _, full, program, _, later = disk.side.run([
         disk.leave_blocks(0), disk.opsh(WORK),
         (["sh", "-c", f"cat {disk.side.mount}/small; ls {disk.side.mount}/d"], ""), disk.make_room(), disk.opsh(WORK)])
     assert full.status == 0
     assert full.lines == ["ok s", "ok .:d ..:d e:d f:f", *["ENOSPC"] * 4, "ok s", "ENOSPC", "ENOENT"]
     assert (program.status, program.out, program.err) == (0, "se\nf\n", "")
+    with open(log) as f:
+        assert re.fullmatch(r"(libovl: workdir=.*/u\.work: no room for the lock, so nothing can be changed\n)+", f.read())
     assert later.lines[2:8] == [*["ok"] * 4, "ok sx", "ok"] and later.lines[8].startswith("ok d")
 
 
@@ -284,7 +287,7 @@ def test_first_run_on_a_disk_without_inodes(world):
     _, refused, _, works = disk.side.run([disk.leave_inodes(0), disk.opsh(WORK), disk.make_room(),
                                           disk.opsh("append @/small x")])
     assert refused.status > 0 and refused.status < 128 and refused.out == ""
-    assert re.fullmatch(r"libovl: .*no space left on the device.*\n", refused.err), refused.err
+    assert re.fullmatch(r"libovl: .*no space left on the device; make room there, or set workdir=.*\n", refused.err), refused.err
     assert works.lines == ["ok"]
 
 
