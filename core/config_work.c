@@ -192,12 +192,10 @@ static int check_files(const struct ovl_plans *plans, const struct ovl_plan *pla
 /* Whether the kernel lets this user make a 0/0 device there. */
 static int try_device(struct ovl_plans *plans, const struct ovl_plan *plan)
 {
-    char number[24];
-    char *probe = ovl_arena_join(plans->config->arena, plan->work, "/work/probe-",
-                                 ovl_decimal(number, (uint64_t)ovl_sys_getpid()), NULL);
-    if (!probe)
+    const struct ovl o = {.work = plan->work, .work_length = plan->work_length};
+    char *probe = ovl_arena_alloc(plans->config->arena, OVL_REAL_MAX);
+    if (!probe || ovl_work_name(&o, probe) < 0)
         return ovl_refuse_no_memory(plans->config);
-    ovl_sys_unlink(probe);
     int r = ovl_sys_mknod(probe, S_IFCHR, 0);
     ovl_sys_unlink(probe);
     if (r == 0 || r == -ENOSPC || r == -EDQUOT)
