@@ -3,8 +3,10 @@
  * The work directory: what the dead left goes, what the living use stays (C-3.4).
  */
 #define _GNU_SOURCE
+#include "fault_sys.h"
 #include "fixture.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -117,6 +119,30 @@ static void the_living_keep_theirs(void **state)
     assert_int_equal(leftovers(f), 1);
 }
 
+/* The first run is killed before each call of its start; the second one begins as if nothing had been. */
+static void a_killed_start_leaves_nothing(void **state)
+{
+    struct fixture *f = *state;
+    int status = SIGKILL;
+    for (unsigned n = 1; status != 0; n++) {
+        char options[64], inside[64];
+        snprintf(options, sizeof options, ",whiteout=kernel,workdir=@/%u", n);
+        snprintf(inside, sizeof inside, "%u/work", n);
+        pid_t pid = fork();
+        if (pid == 0) {
+            fault_arm(n, FAULT_KILL);
+            fixture_open(f, options);
+            _exit(0);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(status == 0 || WTERMSIG(status) == SIGKILL);
+        fixture_open(f, options);
+        ovl_space_clean(&f->ctx);
+        assert_int_equal(rmdir(real(f, inside)), 0); /* empty */
+        fixture_close(f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -124,6 +150,7 @@ int main(void)
         FIXTURE_TEST(leftovers_of_the_dead_go),
         FIXTURE_TEST(what_the_dead_were_making_in_the_upper_goes),
         FIXTURE_TEST(the_living_keep_theirs),
+        FIXTURE_TEST(a_killed_start_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
