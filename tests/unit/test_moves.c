@@ -252,6 +252,69 @@ static void the_killed_leave_no_doubt(void **state)
         }
 }
 
+enum { RENAMES, EXCHANGES, REMOVES, CHANGES };
+
+static int change(struct fixture *f, int what, const char *from, const char *to)
+{
+    return what == REMOVES ? op_rmdir(f, from) : op_rename(f, from, to, what == EXCHANGES ? 2 : 0);
+}
+
+/* What was held before a change that may have been killed is known to be where it is, or to be gone. */
+static void must_be_followed(struct fixture *f, struct held *h, uint64_t ino)
+{
+    struct stat st;
+    int r = follow(f, h);
+    const char *path = h->path + strlen(f->mount);
+    assert_true(r == 0 || r == 1);
+    if (r == 0) {
+        assert_int_equal(op_stat(f, path, &st), 0);
+        assert_int_equal(st.st_ino, ino);
+    }
+}
+
+static void follow_a_killed_change(struct fixture *f, int what, unsigned n, int when, int *status)
+{
+    struct held a, b;
+    struct stat at_a, at_b, left;
+    char from[32], to[32];
+    snprintf(from, sizeof from, "/a%d%d-%u", what, -when, n);
+    snprintf(to, sizeof to, "/b%d%d-%u", what, -when, n);
+    assert_int_equal(op_mkdir(f, from, 0755), 0);
+    assert_int_equal(op_mkdir(f, to, 0755), 0);
+    assert_int_equal(op_stat(f, from, &at_a) | op_stat(f, to, &at_b), 0);
+    hold(f, &a, from);
+    hold(f, &b, to);
+    pid_t pid = fork();
+    if (pid == 0) {
+        fault_arm(n, when);
+        int r = change(f, what, from, to);
+        fault_disarm();
+        _exit(r != 0);
+    }
+    assert_int_equal(waitpid(pid, status, 0), pid);
+    ovl_moves_wait(&f->ctx);
+    must_be_followed(f, &a, at_a.st_ino);
+    bool gone = op_stat(f, from, &left) != 0;
+    assert_int_equal(a.removed, what == REMOVES && gone);
+    must_be_followed(f, &b, at_b.st_ino);
+    assert_int_equal(b.removed, what == RENAMES && gone);
+}
+
+/* By whatever call of a change its process was killed, before it or after. */
+static void killed_changes_are_followed(void **state)
+{
+    struct fixture *f = *state;
+    layers(f);
+    for (int what = 0; what < CHANGES; what++)
+        for (int when = FAULT_KILL_AFTER; when <= FAULT_KILL; when++) {
+            int status = SIGKILL;
+            for (unsigned n = 1; status != 0; n++) {
+                follow_a_killed_change(f, what, n, when, &status);
+                assert_true(status == 0 || WTERMSIG(status) == SIGKILL);
+            }
+        }
+}
+
 /* Whoever settles may not be able to see the directory, or to read the log: what is not known is not applied, then nor
  * later. */
 static void what_cant_be_settled_is_not_known(void **state)
@@ -357,6 +420,7 @@ int main(void)
         FIXTURE_TEST(nonsense_is_not_believed),
         FIXTURE_TEST(a_tail_is_overwritten),
         FIXTURE_TEST(the_killed_leave_no_doubt),
+        FIXTURE_TEST(killed_changes_are_followed),
         FIXTURE_TEST(what_cant_be_settled_is_not_known),
         FIXTURE_TEST(a_change_needs_no_log),
         FIXTURE_TEST(a_run_begins_anew),
