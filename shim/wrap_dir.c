@@ -19,7 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TRIES 16                           /* while directories are being renamed */
+#define TRIES 16 /* while directories are being renamed */
 #define MAGIC INT64_C(-0x6f766c5f64697231) /* libc's struct begins with a descriptor, which is never negative */
 
 struct shim_dir {
@@ -39,21 +39,16 @@ static struct shim_dir *ours(DIR *dir)
 
 /* ---- listing ---------------------------------------------------------------------------------------- */
 
-static int list_once(struct shim_call *call, int fd, struct ovl_listing *listing)
+/* 1, 0 when the directory has no merged listing, or an error. */
+static int list_once(struct shim_call *call, int fd, char *path, struct ovl_node *node, struct ovl_listing *listing)
 {
-    size_t mark = call->ctx.used;
-    char *path = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
-    struct ovl_node *node = ovl_node_new(&call->ctx);
-    int r = path && node ? shim_dir_node(call, fd, path, node) : -ENOMEM;
-    if (r == SHIM_REMOVED)
-        r = -ENOENT;
-    if (r == SHIM_INSIDE) {
-        r = node->ovl ? ovl_list(&call->ctx, node, listing) : 0;
-        if (r == 0)
-            r = node->ovl != NULL;
-    }
-    ovl_ctx_reset(&call->ctx, mark);
-    return r;
+    int r = shim_dir_node(call, fd, path, node);
+    if (r != SHIM_INSIDE)
+        return r == SHIM_REMOVED ? -ENOENT : r;
+    if (!node->ovl)
+        return 0;
+    r = ovl_list(&call->ctx, node, listing);
+    return r < 0 ? r : 1;
 }
 
 int shim_list_fd(int fd, struct ovl_listing *listing)
@@ -61,10 +56,12 @@ int shim_list_fd(int fd, struct ovl_listing *listing)
     struct shim_call call;
     if (!shim_begin(&call, "readdir"))
         return 0;
-    int r;
-    for (int i = 0;; i++) {
-        r = list_once(&call, fd, listing);
-        /* While it is listed a directory can move, and what stays at its place is another one, or none. */
+    char *path = ovl_ctx_alloc(&call.ctx, OVL_PATH_MAX);
+    struct ovl_node *node = ovl_node_new(&call.ctx);
+    int r = path && node ? 0 : -ENOMEM;
+    for (int i = 0; r != -ENOMEM; i++) {
+        r = list_once(&call, fd, path, node, listing);
+        /* Where the directory has moved meanwhile, nothing was listed, or another one that has its name now. */
         if (i == TRIES || ovl_moves_settled(call.ctx.space, call.moves))
             break;
         if (r > 0)

@@ -163,3 +163,29 @@ def test_directories_that_can_not_be_searched(compare, form):
         stat @/d/2
         glob @/d/*
     """, options=f",whiteout={form}")
+
+
+LIST_WHILE_IT_MOVES = """
+import os, sys, time
+fds = [os.open(f"{sys.argv[1]}/{name}", os.O_RDONLY) for name in "de"]
+os.chdir(sys.argv[1])
+names = [sorted(os.listdir(fd)) for fd in fds]
+end = time.monotonic() + 1.5
+for reader in range(8):
+    if os.fork() == 0:
+        wrong = 0
+        while time.monotonic() < end:
+            wrong += [sorted(os.listdir(fd)) for fd in fds] != names
+        os._exit(wrong > 0)
+while time.monotonic() < end:
+    for old, new in ("dx", "ed", "xe", "ex", "de", "xd"):
+        os.rename(old, new)
+print(names, [os.wait()[1] for reader in range(8)])
+"""
+
+
+def test_while_the_directory_moves(world):
+    """What is open is listed, whatever name it has at that moment (C-2.11)."""
+    side = world.ovl([{"d/1": "", "d/2": "", "e/3": ""}], {})
+    said = side.run([(["/usr/bin/python3", "-c", LIST_WHILE_IT_MOVES, side.mount], "")])[0]
+    assert (said.out, said.err) == ("[['1', '2'], ['3']] [0, 0, 0, 0, 0, 0, 0, 0]\n", "")
