@@ -15,6 +15,7 @@ enum {
     LOGS = 8,
     COUNTERS = 6,
     ROAM = 8,
+    FRESH = 600, /* lower files that are changed once, by two processes at a time */
     FILES = 6, /* of mono and of gone */
     DIRS = 2,  /* of gone */
     PLACES = 4,
@@ -37,6 +38,8 @@ struct ledger {
     atomic_uint temporary[WORKERS]; /* names of temporary files that were used */
     atomic_uint begun[WORKERS];     /* records to append */
     atomic_uchar appended[WORKERS][RECORDS_MAX];
+    atomic_uint fresh;
+    atomic_uint size[2][PLACES]; /* of the logs that move: at least so long */
     atomic_ulong increments_begun, increments;
     atomic_uint mono[FILES], gone[FILES], gone_dir[DIRS];
     atomic_uint race;

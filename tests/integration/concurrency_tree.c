@@ -150,7 +150,7 @@ static void check(const char *path, const struct stat *st)
     must("a name of our own", path, strncmp(strrchr(path, '/') + 1, ".wh.", 4) == 0, false);
     if (!S_ISREG(st->st_mode) || is_in(path, "./race/") || is_in(path, "./lock/") || is_called(path, "id"))
         return;
-    if (is_in(path, "./log/") || is_in(path, "./roam/") || is_called(path, "log")) {
+    if (is_in(path, "./log/") || is_in(path, "./roam/") || is_in(path, "./fresh/") || is_called(path, "log")) {
         if (!is_known(st))
             find_records(path);
     } else if (is_in(path, "./count/") || is_called(path, "count")) {

@@ -5,6 +5,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +73,26 @@ static int take_lock(const char *kind, unsigned i)
 
 /* ---- files that are never replaced: nothing that was written is lost ---------------------------------------- */
 
+/* How long a log that moves is known to be, by the letter and the number of its first line; NULL for others. */
+static atomic_uint *known_size(int fd)
+{
+    char base[RECORD + 1] = "", kind;
+    unsigned number;
+    if (pread(fd, base, RECORD, 0) != RECORD || sscanf(base, "base %c%u ", &kind, &number) != 2 || number >= PLACES)
+        return NULL;
+    return kind == 'r' || kind == 'p' ? &ledger->size[kind == 'p'][number] : NULL;
+}
+
+static void note_size(int fd)
+{
+    struct stat st;
+    atomic_uint *known = known_size(fd);
+    must("fstat", "a log", fstat(fd, &st), 0);
+    for (unsigned seen = known ? *known : UINT_MAX; seen < (unsigned)st.st_size;)
+        if (atomic_compare_exchange_weak(known, &seen, (unsigned)st.st_size))
+            break;
+}
+
 static void append(const char *name, int flags, bool at_end, unsigned *seed)
 {
     char record[RECORD];
@@ -87,6 +109,7 @@ static void append(const char *name, int flags, bool at_end, unsigned *seed)
             must("lseek", name, lseek(fd, 0, SEEK_END) % RECORD, 0);
         must("append", name, write(fd, record, RECORD), RECORD);
         ledger->appended[worker][number] = 1;
+        note_size(fd);
     }
     if (random_below(seed, 50) == 0)
         must("fsync", name, fsync(fd), 0);
@@ -106,13 +129,49 @@ static void append_to_roaming(unsigned *seed)
 {
     char name[NAME];
     numbered(name, "roam/", random_below(seed, ROAM));
-    append(name, O_WRONLY | O_APPEND, false, seed);
+    append(name, O_RDWR | O_APPEND, false, seed);
 }
 
 static void append_in_moving(unsigned *seed)
 {
     char name[NAME];
     snprintf(name, sizeof name, "move/p%u/log", random_below(seed, PLACES));
+    append(name, O_RDWR | O_APPEND, false, seed);
+}
+
+/* Whatever name a log has by now, it is not seen as it was before. */
+static void read_log_that_moves(unsigned *seed)
+{
+    char name[NAME];
+    unsigned before[2][PLACES];
+    struct stat st;
+    for (unsigned i = 0; i < 2 * PLACES; i++)
+        before[i / PLACES][i % PLACES] = ledger->size[i / PLACES][i % PLACES];
+    if (random_below(seed, 2))
+        numbered(name, "roam/", random_below(seed, ROAM));
+    else
+        snprintf(name, sizeof name, "move/p%u/log", random_below(seed, PLACES));
+    int fd = openat(root, name, O_RDONLY | O_CLOEXEC);
+    if (!may_fail("open", name, fd, ENOENT, 0))
+        return;
+    must("fstat", name, fstat(fd, &st), 0);
+    const atomic_uint *known = known_size(fd);
+    must("a log's first line", name, known != NULL, true);
+    unsigned least = (&before[0][0])[known - &ledger->size[0][0]];
+    must("as long as it was", name, st.st_size >= least, true);
+    close(fd);
+}
+
+/* Two processes come to a lower file that nobody has changed, at the same time if they can. */
+static void append_to_fresh(unsigned *seed)
+{
+    char name[NAME];
+    unsigned ticket = ledger->fresh < 2 * FRESH ? ledger->fresh++ : 2 * FRESH;
+    if (ticket >= 2 * FRESH)
+        return;
+    for (int i = 0; i < 10000 && !ledger->stop && ledger->fresh <= (ticket | 1); i++)
+        sched_yield(); /* awake at once when the other one waits for its disk */
+    numbered(name, "fresh/", ticket / 2);
     append(name, O_WRONLY | O_APPEND, false, seed);
 }
 
@@ -521,6 +580,8 @@ static const struct {
     {"append_to_log", 100, append_to_log},
     {"append_to_roaming", 60, append_to_roaming},
     {"append_in_moving", 60, append_in_moving},
+    {"append_to_fresh", 80, append_to_fresh},
+    {"read_log_that_moves", 80, read_log_that_moves},
     {"increment_counter", 60, increment_counter},
     {"increment_in_moving", 40, increment_in_moving},
     {"move_roaming", 40, move_roaming},
