@@ -3,6 +3,7 @@
  * Copy-up keeps what can be kept, copies no more than is wanted, and leaves the lower as it is (C-3.1 to C-3.4).
  */
 #define _GNU_SOURCE
+#include "fault_sys.h"
 #include "fixture.h"
 
 #include <errno.h>
@@ -299,6 +300,56 @@ static void the_file_size_limit_sends_no_signal(void **state)
     assert_string_equal(text_of(f, "upper/big"), "");
 }
 
+/* Another process, and the file that it changes too. */
+struct other {
+    struct fixture *f;
+    const char *path;
+    pid_t pid;
+};
+
+/* It is done before this returns, unless it has to wait for a lock of ours. */
+static void append_too(void *arg)
+{
+    struct other *other = arg;
+    other->pid = fork();
+    if (other->pid == 0)
+        _exit(op_write(other->f, other->path, O_WRONLY | O_APPEND, 0, "first ") != 0);
+    siginfo_t end = {0};
+    for (int i = 0; i < 20 && end.si_pid == 0; i++) {
+        usleep(1000);
+        waitid(P_PID, (id_t)other->pid, &end, WEXITED | WNOHANG | WNOWAIT);
+    }
+}
+
+/* Before whatever call of a copy-up somebody else makes one of the same file: nothing that either writes is lost. */
+static void the_faster_copy_counts(void **state)
+{
+    enum { FILES = 100 };
+    struct fixture *f = *state;
+    char path[16];
+    for (int i = 1; i < FILES; i++) {
+        snprintf(path, sizeof path, "lower1/%d", i);
+        make_file(f, path, 0644, "lower ");
+    }
+    fixture_open(f, "");
+    for (unsigned n = 1;; n++) {
+        struct other other = {f, path, 0};
+        int status;
+        assert_true(n < FILES);
+        snprintf(path, sizeof path, "/%u", n);
+        fault_run_before(n, 0, append_too, &other);
+        int r = op_write(f, path, O_WRONLY | O_APPEND, 0, "second ");
+        fault_disarm();
+        assert_int_equal(r, 0);
+        if (fault_hit() < 0)
+            break;
+        assert_int_equal(waitpid(other.pid, &status, 0), other.pid);
+        assert_int_equal(status, 0);
+        const char *text = merged_text(f, path);
+        assert_true(strcmp(text, "lower first second ") == 0 || strcmp(text, "lower second first ") == 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,6 +365,7 @@ int main(void)
         FIXTURE_TEST(opening_for_writing),
         FIXTURE_TEST(without_an_upper_everything_is_erofs),
         FIXTURE_TEST(the_file_size_limit_sends_no_signal),
+        FIXTURE_TEST(the_faster_copy_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
