@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import layers
 import overlay
+from residue import residue
 
 SECONDS = 60  # after which an executor is ended
 TREE = "tree @"
@@ -86,12 +87,13 @@ class Sides:
         side = self.make(name, case, base)
         roots = [os.path.join(side.base, lower) for lower in side.lowers]
         before = [layers.fingerprint(root) for root in roots]
+        old_marks = marks_over_nothing(side) if name == "ovl" else set()
         outcome = self.answers(side, name, case)
         after = [layers.fingerprint(root) for root in roots]
         if before != after:
             outcome.problems.append(f"C-3.1: a lower layer was changed: {changes(before, after)}")
         if name == "ovl" and case.upper is not None:
-            outcome.problems += stray_marks(case, side.upper)
+            outcome.problems += [f"C-3.7: {mark}" for mark in marks_over_nothing(side) - old_marks]
             if "kernel" in self.names and not case.has_links:
                 self.view(case, base, side, outcome)
         return outcome
@@ -169,21 +171,10 @@ def changes(before, after):
             if old.get(path) != new.get(path)]
 
 
-def stray_marks(case, upper):
-    """C-3.7: whiteouts of names that no lower has, and opaque marks on directories that no lower has."""
-    below = layers.merge(case.expanded()[0])
-    started = layers.expand(dict(case.upper))
-    problems = []
-    for folder, names, files in os.walk(upper):
-        inside = os.path.relpath(folder, upper)
-        inside = "" if inside == "." else inside
-        for name in files:
-            if name == ".wh..wh..opq":
-                hidden = inside
-            elif name.startswith(".wh."):
-                hidden = os.path.join(inside, name[4:])
-            else:
-                continue
-            if hidden not in below and hidden not in started and hidden:
-                problems.append(f"C-3.7: stray mark {os.path.join(inside, name)!r}")
-    return problems
+def marks_over_nothing(side):
+    """Marks of the upper that hide nothing, by their last names: a directory may have been moved with those in it.
+
+    That a directory may hold whiteouts in the form of attributes stays marked, as by overlayfs.
+    """
+    found = [] if side.read_only else residue(side.upper, side.lowers)
+    return {mark[mark.rindex("/", 0, mark.rindex(": ")) + 1:] for mark in found if ": marked for " not in mark}
