@@ -87,13 +87,14 @@ class Sides:
         side = self.make(name, case, base)
         roots = [os.path.join(side.base, lower) for lower in side.lowers]
         before = [layers.fingerprint(root) for root in roots]
-        old_marks = marks_over_nothing(side) if name == "ovl" else set()
+        old_marks = marks_over_nothing(side) if name == "ovl" else {}
         outcome = self.answers(side, name, case)
         after = [layers.fingerprint(root) for root in roots]
         if before != after:
             outcome.problems.append(f"C-3.1: a lower layer was changed: {changes(before, after)}")
         if name == "ovl" and case.upper is not None:
-            outcome.problems += [f"C-3.7: {mark}" for mark in marks_over_nothing(side) - old_marks]
+            outcome.problems += [f"C-3.7: {mark}" for about, mark in marks_over_nothing(side).items()
+                                 if about not in old_marks]
             if "kernel" in self.names and not case.has_links:
                 self.view(case, base, side, outcome)
         return outcome
@@ -172,9 +173,11 @@ def changes(before, after):
 
 
 def marks_over_nothing(side):
-    """Marks of the upper that hide nothing, by their last names: a directory may have been moved with those in it.
+    """Marks of the upper that hide nothing, by the last names that they are about: a directory may have been moved with
+    those in it, and one that is made over a whiteout is opaque.
 
     That a directory may hold whiteouts in the form of attributes stays marked, as by overlayfs.
     """
     found = [] if side.read_only else residue(side.upper, side.lowers)
-    return {mark[mark.rindex("/", 0, mark.rindex(": ")) + 1:] for mark in found if ": marked for " not in mark}
+    paths = {mark: mark.rpartition(": ")[0] for mark in found if ": marked for " not in mark}
+    return {os.path.basename(path).removeprefix(".wh."): mark for mark, path in paths.items()}
