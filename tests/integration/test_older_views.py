@@ -88,12 +88,13 @@ assert not is_free(writer)
 ''')
 
 
+@pytest.mark.parametrize("how", ["-f", "-F"])
 @pytest.mark.parametrize("before", [True, False])
-def test_tail(inside, before):
+def test_tail(inside, before, how):
     """The same command that began after the copy-up shows the line."""
     _, said = inside(f'''
 if not {before}: copy_up()
-tail = subprocess.Popen(["tail", "-s", "0.05", "-f", path], stdout=subprocess.PIPE, text=True)
+tail = subprocess.Popen(["tail", "-s", "0.05", "{how}", path], stdout=subprocess.PIPE, text=True)
 first = tail.stdout.readline()
 time.sleep(0.2)
 with open(path, "a") as f: f.write("appended\\n")
@@ -102,6 +103,20 @@ tail.kill()
 print(first + tail.stdout.read(), end="")
 ''')
     assert said == (OLD if before else NEW + "appended\n")
+
+
+def test_tail_of_what_replaces_it(inside):
+    """tail -F goes on with another file, but missed what was appended to the copy of the first one."""
+    _, said = inside('''
+tail = subprocess.Popen(["tail", "-s", "0.05", "-F", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+first = tail.stdout.readline()
+copy_up()
+with open(path + ".new", "w") as f: f.write("another\\n")
+os.rename(path + ".new", path)
+print(first + tail.stdout.readline(), end="")
+tail.kill()
+''')
+    assert said == OLD + "another\n"
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -157,7 +172,7 @@ ROWS = {
     "a read-only descriptor, or a mapping made through it": [test_descriptor_and_mapping],
     "`fchmod`, `fchown`, `futimens`, `fsetxattr` on such a descriptor": [test_changes_by_descriptor],
     "`flock` on such a descriptor": [test_flock],
-    "`tail -f` that began before": [test_tail],
+    "`tail -f`, `tail -F` that began before": [test_tail, test_tail_of_what_replaces_it],
     "an inotify watch on the file": [test_inotify],
     "a descriptor that a process outside was given, or gave": [test_descriptor_given_to_outside, test_descriptor_given_by_outside],
     "`statx`: birth time and mount id": [test_statx],
