@@ -16,8 +16,8 @@ enum {
     COUNTERS = 6,
     ROAM = 8,
     FRESH = 600, /* lower files that are changed once, by two processes at a time */
-    FILES = 6, /* of mono and of gone */
-    DIRS = 2,  /* of gone */
+    FILES = 6,   /* of mono and of gone */
+    DIRS = 2,    /* of gone */
     PLACES = 4,
     POOL_DIRS = 5,
     POOL_NAMES = 10,

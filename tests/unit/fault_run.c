@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Every change with every system call failing once, and with a kill before and after each: afterwards the merged view is
- * what it was or what was wanted, never between (C-3.4, C-3.6, C-3.13).
+ * Every change with every system call failing once, and with a kill before and after each: afterwards the merged view
+ * is what it was or what was wanted, never between (C-3.4, C-3.6, C-3.13).
  *
- * A child process acts on the broken floor; its parent looks, as other processes of the run would, clears what was left,
- * as the next run would, and looks again.  Also checked: a success is one, nothing is left in the work directory, no descriptor and no lock stays, signals are
- * as before.  A failure may come after the change was made (the last step was to clear up behind it).
+ * A child process acts on the broken floor; its parent looks, as other processes of the run would, clears what was
+ * left, as the next run would, and looks again.  Also checked: a success is one, nothing is left in the work directory,
+ * no descriptor and no lock stays, signals are as before.  A failure may come after the change was made (the last step
+ * was to clear up behind it).
  *
  *   OVL_FAULT=SCENARIO[:CALL]   only that one, every answer on stderr
  *   OVL_FAULT_STRIDE=N          every Nth call and one of the errors in turn: for an emulated machine, where a
