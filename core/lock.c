@@ -241,12 +241,12 @@ static int ask_proc(void *arg)
     for (int field = 2; field < 22 && *p; p++)
         field += *p == ' ';
     uint64_t started = ovl_parse_decimal(&p);
-    /* The number was given to a new thread after this one took the lock. */
+    /* The number was given to a new thread after this one took the lock, or made what it left. */
     return (uint32_t)started > (uint32_t)(owner >> 32) + 1 &&
            (uint32_t)started - (uint32_t)(owner >> 32) < UINT32_MAX / 2;
 }
 
-static bool is_dead_by_proc(uint64_t owner)
+bool ovl_is_dead(uint64_t owner)
 {
     return ovl_with_descriptors(NULL, -1, ask_proc, &owner) == 1;
 }
@@ -255,7 +255,7 @@ static void wait_for(const struct ovl_shared *shared, uint64_t *word, uint64_t s
 {
     struct timespec timeout = {0, WAIT_NS};
     int r = ovl_sys_futex((uint32_t *)(void *)word, FUTEX_WAIT, (uint32_t)seen, &timeout);
-    if (r == -ETIMEDOUT && !__atomic_load_n(&shared->mixed, __ATOMIC_SEQ_CST) && is_dead_by_proc(seen))
+    if (r == -ETIMEDOUT && !__atomic_load_n(&shared->mixed, __ATOMIC_SEQ_CST) && ovl_is_dead(seen))
         __atomic_compare_exchange_n(word, &seen, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
@@ -263,7 +263,7 @@ static void wait_for(const struct ovl_shared *shared, uint64_t *word, uint64_t s
 static bool is_mine(const struct ovl_shared *shared, uint64_t seen, uint64_t owner)
 {
     return (uint32_t)seen == (uint32_t)owner && !__atomic_load_n(&shared->mixed, __ATOMIC_SEQ_CST) &&
-           !is_dead_by_proc(seen);
+           !ovl_is_dead(seen);
 }
 
 static bool is_nested(const struct ovl_shared *shared, uint64_t owner, int own_slot)

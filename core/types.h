@@ -386,6 +386,9 @@ const struct ovl *ovl_space_layer_of(const struct ovl_space *space, const char *
 int ovl_work_name(const struct ovl *o, char *out);
 /* The number of this process's pid name space. */
 uint64_t ovl_pid_space(void);
+/* Whether a thread has ended: its id and, in the high half, a time at which it lived, in hundredths of a second since
+ * boot.  Where nobody can tell, it has not. */
+bool ovl_is_dead(uint64_t owner);
 /* Remove what lies at a path in the work directory, a tree too, and forget its identity (o NULL: it has none). Best
  * effort. */
 void ovl_work_discard(struct ovl_ctx *ctx, struct ovl *o, const char *top);

@@ -2,9 +2,9 @@
  *
  * The work directory: names for what is half-made, and clearing what killed processes left there.
  *
- * A name tells its maker (pid name space and thread id), so that the next run removes exactly what has
- * no living maker.  What must hold: nothing in the work directory is ever the only copy of
- * something that a program has written.
+ * A name tells its maker (pid name space, thread id and a time at which that lived), so that the next run removes
+ * exactly what has no living maker.  What must hold: nothing in the work directory is ever the only copy of something
+ * that a program has written.
  */
 #include "types.h"
 
@@ -28,7 +28,7 @@ int ovl_work_name(const struct ovl *o, char *out)
         __atomic_store_n(&pid_space, space, __ATOMIC_RELAXED);
     }
     struct timespec now = {0, 0};
-    ovl_sys_clock_gettime(CLOCK_MONOTONIC, &now);
+    ovl_sys_clock_gettime(CLOCK_BOOTTIME, &now);
     const uint64_t part[] = {space, (uint64_t)ovl_sys_gettid(),
                              (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec,
                              __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED)};
@@ -133,7 +133,10 @@ static bool is_left_over(const char *name, uint64_t pid_space)
     if (*p++ != '-' || space != pid_space)
         return false;
     uint64_t tid = ovl_parse_decimal(&p);
-    return *p == '-' && tid > 0 && tid <= INT32_MAX && ovl_sys_kill((pid_t)tid, 0) == -ESRCH;
+    if (*p++ != '-' || tid == 0 || tid > INT32_MAX)
+        return false;
+    uint64_t hundredths = ovl_parse_decimal(&p) / 10000000;
+    return ovl_is_dead(hundredths << 32 | tid);
 }
 
 /* A note in the work directory (create.c) names what a killed process was making in the upper. */

@@ -60,6 +60,18 @@ static void leftovers_of_the_dead_go(void **state)
     assert_true(is_there(f, "lower1/a"));
 }
 
+/* The thread's number was given to another one since, to this one here. */
+static void numbers_are_given_again(void **state)
+{
+    struct fixture *f = *state;
+    char path[64];
+    fixture_open(f, "");
+    snprintf(path, sizeof path, "upper.work/work/%llu-%d-1-1", (unsigned long long)ovl_pid_space(), getpid());
+    make_file(f, path, 0644, "");
+    ovl_space_clean(&f->ctx);
+    assert_int_equal(leftovers(f), 0);
+}
+
 /* Notes of what was being made in the upper, and links that look like them. */
 static void leave_notes(struct fixture *f)
 {
@@ -148,6 +160,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(names_differ),
         FIXTURE_TEST(leftovers_of_the_dead_go),
+        FIXTURE_TEST(numbers_are_given_again),
         FIXTURE_TEST(what_the_dead_were_making_in_the_upper_goes),
         FIXTURE_TEST(the_living_keep_theirs),
         FIXTURE_TEST(a_killed_start_leaves_nothing),
