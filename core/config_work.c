@@ -147,6 +147,8 @@ static int make_private(const struct ovl_plans *plans, const struct ovl_plan *pl
 {
     struct stat st;
     int r = ovl_sys_mkdir(path, 0700);
+    if (r == 0)
+        ovl_sys_lremovexattr(path, OVL_ACL_DEFAULT); /* or each copy would have it, by the directory's default */
     if (r == 0 || r == -EEXIST)
         r = ovl_sys_lstat(path, &st);
     if (r != 0)

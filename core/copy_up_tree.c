@@ -42,19 +42,23 @@ static int keep_identity(struct ovl_ctx *ctx, const struct ovl_node *dir, const 
 
 /* ---- the first step: copies aside ------------------------------------------------------------------------ */
 
+/* Bare until it is filled: its own mode could keep us out, and a default ACL would be handed down to the copies in it. */
+static int make_dir(struct ovl_ctx *ctx, const struct copy_tree *tree, const struct ovl_node *node)
+{
+    int r = ctx->ops->mkdir(tree->place, 0700);
+    if (r == 0)
+        r = ovl_sys_chmod(tree->place, 0700); /* whatever the umask is */
+    return r < 0 || node->top == 0 ? r : keep_identity(ctx, node, tree->place);
+}
+
 static int make(struct ovl_ctx *ctx, const struct copy_tree *tree, const struct ovl_node *node)
 {
-    if (node->top == 0)
-        return ovl_sys_mkdir(tree->place, 0700);
+    if (S_ISDIR(node->st.st_mode))
+        return make_dir(ctx, tree, node);
     if (node->linked)
         return ovl_copy_link(node, tree->place);
     int r = ovl_copy_make(ctx, node, tree->place, OVL_COPY_ALL);
-    if (r == 0 && !S_ISDIR(node->st.st_mode))
-        r = ovl_group_share(ctx, node, tree->place);
-    if (r < 0 || !S_ISDIR(node->st.st_mode))
-        return r;
-    r = ovl_sys_chmod(tree->place, 0700); /* until it is filled */
-    return r < 0 ? r : keep_identity(ctx, node, tree->place);
+    return r < 0 ? r : ovl_group_share(ctx, node, tree->place);
 }
 
 static int enter_copying(struct ovl_ctx *ctx, struct ovl_node *node, void *arg)

@@ -385,6 +385,7 @@ int ovl_copy_up(struct ovl_ctx *ctx, struct ovl_node *node, enum ovl_copy how);
 /* Whether an extended attribute is the overlay's own: never listed, never set (EPERM as in
  * overlayfs), never read (ENODATA). */
 bool ovl_is_private_xattr(const char *name);
+#define OVL_ACL_DEFAULT "system.posix_acl_default"
 
 /* Whether this process's look-ups and listings may use the directory cache (they do at first).  Without it each one
  * asks the kernel. */

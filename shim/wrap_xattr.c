@@ -196,8 +196,10 @@ static long change_fd(int fd, const struct change *c)
                                  : REAL(fsetxattr)(fd, c->name, c->value, c->size, c->flags));
 }
 
-/* What the kernel would refuse however the copy looks. */
-static long would_fail(struct shim_call *call, const struct ovl_node *node, const struct change *c)
+enum { TO_DO = 1 };
+
+/* What the kernel answers however the copy looks: an error, or 0 where there is nothing to do; else TO_DO. */
+static long answer_first(struct shim_call *call, const struct ovl_node *node, const struct change *c)
 {
     if (!node->exists)
         return -ENOENT;
@@ -206,7 +208,7 @@ static long would_fail(struct shim_call *call, const struct ovl_node *node, cons
     if (ovl_is_read_only(node->ovl))
         return -EROFS;
     if (node->top == 0)
-        return 0; /* the kernel says itself */
+        return TO_DO; /* the kernel says itself */
     if (strncmp(c->name, "user.", 5) == 0) {
         if (!S_ISREG(node->st.st_mode) && !S_ISDIR(node->st.st_mode))
             return -EPERM;
@@ -214,13 +216,16 @@ static long would_fail(struct shim_call *call, const struct ovl_node *node, cons
         if (r < 0)
             return r;
     }
-    if (!c->remove && !(c->flags & (XATTR_CREATE | XATTR_REPLACE)))
-        return 0;
+    bool no_default = strcmp(c->name, OVL_ACL_DEFAULT) == 0 && !S_ISDIR(node->st.st_mode);
+    if (!c->remove && !(c->flags & (XATTR_CREATE | XATTR_REPLACE)) && !no_default)
+        return TO_DO;
     long there = shim_result(REAL(lgetxattr)(node->real, c->name, NULL, 0));
+    if (no_default && there == -ENODATA)
+        return c->remove ? 0 : -EACCES;
     if (there >= 0)
-        return c->flags & XATTR_CREATE ? -EEXIST : 0;
+        return c->flags & XATTR_CREATE ? -EEXIST : TO_DO;
     /* What may be written and not read is left to the kernel. */
-    return there == -EACCES || ((c->flags & XATTR_CREATE) && there == -ENODATA) ? 0 : there;
+    return there == -EACCES || ((c->flags & XATTR_CREATE) && there == -ENODATA) ? TO_DO : there;
 }
 
 struct changing {
@@ -245,9 +250,10 @@ static long change_upper(const struct ovl_node *node, struct changing changing)
 
 static long change_node(struct shim_call *call, struct ovl_node *node, const struct change *c)
 {
-    long r = would_fail(call, node, c);
-    if (r == 0)
-        r = ovl_copy_up(&call->ctx, node, OVL_COPY_ALL);
+    long r = answer_first(call, node, c);
+    if (r != TO_DO)
+        return r;
+    r = ovl_copy_up(&call->ctx, node, OVL_COPY_ALL);
     return r < 0 ? r : change_upper(node, (struct changing){.change = c, .path = node->real});
 }
 
@@ -275,6 +281,19 @@ static bool is_same(int fd, const struct ovl_node *node)
            own.st_dev == named.st_dev && own.st_ino == named.st_ino;
 }
 
+static long change_open_node(struct shim_call *call, int fd, struct ovl_node *node, const struct change *c)
+{
+    long r = answer_first(call, node, c);
+    if (r != TO_DO)
+        return r;
+    r = ovl_copy_up(&call->ctx, node, OVL_COPY_ALL);
+    if (r < 0)
+        return r;
+    /* The descriptor may be of the lower file still. */
+    return change_upper(node, is_same(fd, node) ? (struct changing){.change = c, .fd = fd}
+                                                 : (struct changing){.change = c, .path = node->real});
+}
+
 static int change_open(int fd, const struct change *c)
 {
     struct shim_call call;
@@ -287,13 +306,7 @@ static int change_open(int fd, const struct change *c)
     if (r == SHIM_OUTSIDE) {
         r = change_fd(fd, c);
     } else if (r == SHIM_INSIDE) {
-        r = would_fail(&call, node, c);
-        if (r == 0)
-            r = ovl_copy_up(&call.ctx, node, OVL_COPY_ALL);
-        /* The descriptor may be of the lower file still. */
-        if (r >= 0)
-            r = change_upper(node, is_same(fd, node) ? (struct changing){.change = c, .fd = fd}
-                                                     : (struct changing){.change = c, .path = node->real});
+        r = change_open_node(&call, fd, node, c);
     }
     return (int)shim_leave(&call, r);
 }

@@ -12,6 +12,7 @@ overlayfs says of look-up, whiteouts and opaque directories, on dicts.
 
 import os
 import stat
+import struct
 import zlib
 from dataclasses import dataclass, field
 
@@ -208,11 +209,27 @@ def finish(real, path, item, owner):
     if (uid, gid) != (os.geteuid(), os.getegid()):
         os.lchown(real, uid, gid)
     for name, value in item.xattrs.items():
-        os.setxattr(real, name, value.encode(), follow_symlinks=False)
+        os.setxattr(real, name, value_of(value), follow_symlinks=False)
     if not isinstance(item, Link):
         os.chmod(real, item.mode)
     time = mtime_ns(path, item)
     os.utime(real, ns=(time, time), follow_symlinks=False)
+
+
+def value_of(text):
+    """An attribute's value: text, or hexadecimal digits after 0x."""
+    return bytes.fromhex(text[2:]) if text.startswith("0x") else text.encode()
+
+
+def acl(*entries):
+    """The value of system.posix_acl_access or _default from entries 'u::rw', 'u:ID:r', 'g::r', 'g:ID:', 'm::r', 'o::'."""
+    tags = {("u", False): 1, ("u", True): 2, ("g", False): 4, ("g", True): 8, ("m", False): 16, ("o", False): 32}
+    value = b"\x02\0\0\0"
+    for entry in entries:
+        letter, number, bits = entry.split(":")
+        permissions = sum({"r": 4, "w": 2, "x": 1}[bit] for bit in bits)
+        value += struct.pack("<HHI", tags[letter, bool(number)], permissions, int(number or 0xffffffff))
+    return "0x" + value.hex()
 
 
 def to_kernel_form(root, prefix):

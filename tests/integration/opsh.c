@@ -281,6 +281,16 @@ static int hex(char c)
     return at ? (int)(at - digits) : 0;
 }
 
+size_t value_of(char *word)
+{
+    if (strncmp(word, "0x", 2) != 0)
+        return strlen(word);
+    size_t n = 0;
+    for (const char *in = word + 2; in[0] && in[1]; in += 2)
+        word[n++] = (char)(hex(in[0]) * 16 + hex(in[1]));
+    return n;
+}
+
 /* Undo the escapes of one word in place. */
 static char *unescape(char *word)
 {

@@ -45,6 +45,8 @@ void say_hash(const void *bytes, ssize_t n);
 void say_names(const char *list, ssize_t n);
 /* Print errno's name. */
 void say_errno(void);
+/* Of an attribute's value: 0x begins hexadecimal digits, which are decoded in place. */
+size_t value_of(char *word);
 uint64_t hash_of(const void *bytes, size_t n, uint64_t start);
 void put_escaped(const char *bytes, size_t n);
 /* Type, mode, link count, size, owner, mtime: what two equal objects have in common. */

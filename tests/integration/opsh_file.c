@@ -134,7 +134,7 @@ static void do_futimens(char **a)
 }
 static void do_fsetxattr(char **a)
 {
-    say(fsetxattr(fd_of(a[1]), a[2], a[3], strlen(a[3]), 0));
+    say(fsetxattr(fd_of(a[1]), a[2], a[3], value_of(a[3]), 0));
 }
 static void do_fgetxattr(char **a)
 {

@@ -232,11 +232,11 @@ static void do_faccessat(char **a)
 
 static void do_setxattr(char **a)
 {
-    say(setxattr(a[1], a[2], a[3], strlen(a[3]), a[4] ? number(a[4]) : 0));
+    say(setxattr(a[1], a[2], a[3], value_of(a[3]), a[4] ? number(a[4]) : 0));
 }
 static void do_lsetxattr(char **a)
 {
-    say(lsetxattr(a[1], a[2], a[3], strlen(a[3]), 0));
+    say(lsetxattr(a[1], a[2], a[3], value_of(a[3]), 0));
 }
 static void do_getxattr(char **a)
 {

@@ -3,7 +3,7 @@
 
 import os
 
-from layers import Fifo, File, link
+from layers import Dir, Fifo, File, acl, link, value_of
 
 
 def test_a_fifo_that_is_open_for_writing(compare):
@@ -202,3 +202,51 @@ def test_a_file_without_a_name_stays_inside(compare):
         unlink @/new
         linkfd 1 %/new
     """)
+
+
+HANDED_DOWN = acl("u::rwx", "u:4242:rwx", "g::rx", "m::rwx", "o::rx")
+
+
+def test_a_copy_has_no_acl_of_its_directory(compare):
+    """C-3.3: a default ACL is handed down to what is made in a directory, not to what moves with it."""
+    compare([{"d/": Dir(xattrs={"system.posix_acl_default": HANDED_DOWN}), "d/f": "1", "d/e/g": "2"}], """
+        rename @/d @/new
+        listxattr @/new/f
+        listxattr @/new/e
+        stat @/new/f
+        mkdir @/new/made
+        listxattr @/new/made
+    """, without={"kernel": "acl-ids"})
+
+
+def test_a_copy_has_no_acl_of_the_work_directory(world):
+    """C-3.3: nor where the folder around the upper has a default ACL."""
+    side = world.ovl([{"f": "1", "d/g": "2"}], upper={})
+    os.setxattr(side.base, "system.posix_acl_default", value_of(HANDED_DOWN))
+    assert side.opsh("""
+        append @/f more
+        listxattr @/f
+        chmod @/d 0700
+        listxattr @/d
+    """)[0] == ["ok", "ok", "ok", "ok"]
+
+
+def test_what_is_no_directory_has_no_default_acl(compare):
+    """C-3.13: there is none to remove, and none can be set; nothing is copied up for that."""
+    compare([{"f": "1"}], f"""
+        removexattr @/f system.posix_acl_default
+        setxattr @/f system.posix_acl_default {HANDED_DOWN}
+        open 1 @/f O_RDONLY
+        fremovexattr 1 system.posix_acl_default
+        fsetxattr 1 system.posix_acl_default {HANDED_DOWN}
+        stat @/f
+    """, without={"kernel": "acl-ids"})
+
+
+def test_a_refused_acl_copies_nothing(world):
+    side = world.ovl([{"f": "1"}], upper={})
+    side.opsh(f"""
+        removexattr @/f system.posix_acl_default
+        setxattr @/f system.posix_acl_default {HANDED_DOWN}
+    """)
+    assert os.listdir(side.upper) == []

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from layers import Dir, File, Link, link
+from layers import Dir, File, Link, acl, link
 
 LOW = {"f": "content", "d/f": "1", "d/": Dir(mode=0o750), "s": link("f"), "dang": link("no"), "ro": File(content="r",
        mode=0o444), "x": File(content="x", xattrs={"user.one": "1"}), "dx/": Dir(xattrs={"user.d": "d"}), "dx/f": "1",
@@ -212,15 +212,9 @@ def test_xattrs_of_what_can_not_be_read(compare):
 
 
 def test_acl_survives_copy_up(compare):
-    acl = b"\x02\0\0\0" + b"".join(tag.to_bytes(2, "little") + perm.to_bytes(2, "little") + ident.to_bytes(4, "little")
-                                   for tag, perm, ident in [(1, 6, 2**32 - 1), (2, 7, 4242), (4, 4, 2**32 - 1),
-                                                            (16, 7, 2**32 - 1), (32, 4, 2**32 - 1)])
-
-    class Raw(str):
-        def encode(self):
-            return acl
-    compare([{"f": File(content="1", xattrs={"system.posix_acl_access": Raw()}, mode=0o674),
-              "d/": Dir(xattrs={"system.posix_acl_default": Raw()}), "d/x": "1"}], """
+    value = acl("u::rw", "u:4242:rwx", "g::r", "m::rwx", "o::r")
+    compare([{"f": File(content="1", xattrs={"system.posix_acl_access": value}, mode=0o674),
+              "d/": Dir(xattrs={"system.posix_acl_default": value}), "d/x": "1"}], """
         listxattr @/f
         append @/f 2
         listxattr @/f
