@@ -108,20 +108,29 @@ static int find_place(struct shim_call *call, struct place *p, unsigned flags)
     return p->where < 0 ? p->where : 0;
 }
 
-/* The directory that an outside name stands in, or the errno of looking for it. */
-static int check_parent(struct shim_call *call, const struct place *p)
+/* The path of the directory that a path's last name stands in, or NULL. */
+static const char *parent_of(struct shim_call *call, const char *path)
 {
-    struct stat st;
-    size_t n = strlen(p->path);
+    size_t n = strlen(path);
     char *parent = ovl_ctx_alloc(&call->ctx, n + 2);
     if (!parent)
-        return -ENOMEM;
-    memcpy(parent, p->path, n + 1);
+        return NULL;
+    memcpy(parent, path, n + 1);
     while (n > 0 && parent[n - 1] == '/')
         n--;
     while (n > 0 && parent[n - 1] != '/')
         n--;
     memcpy(parent + n, ".", 2);
+    return parent;
+}
+
+/* The directory that an outside name stands in, or the errno of looking for it. */
+static int check_parent(struct shim_call *call, const struct place *p)
+{
+    struct stat st;
+    const char *parent = parent_of(call, p->path);
+    if (!parent)
+        return -ENOMEM;
     return (int)shim_result(REAL(fstatat)(p->dirfd, parent, &st, 0));
 }
 
@@ -280,6 +289,23 @@ int wrap_link(const char *from, const char *to)
     return wrap_linkat(AT_FDCWD, from, AT_FDCWD, to, 0);
 }
 
+static bool is_name_too_long(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return strlen(slash ? slash + 1 : path) > NAME_MAX && strlen(path) < PATH_MAX;
+}
+
+/* The error of a last name that is too long: the kernel looks for it when it knows that the directory may be changed. */
+static int of_long_name(struct shim_call *call, int dirfd, const char *path, int error)
+{
+    if (error != -ENAMETOOLONG || !is_name_too_long(path))
+        return error;
+    const char *parent = parent_of(call, path);
+    struct ovl_node *node;
+    bool inside = parent && shim_find(call, &dirfd, &parent, OVL_CHANGE, &node) == SHIM_INSIDE;
+    return inside && ovl_is_read_only(node->ovl) ? -EROFS : error;
+}
+
 /* ---- rename --------------------------------------------------------------------------------------------- */
 
 static int rename_places(struct shim_call *call, struct place *from, struct place *to, unsigned flags)
@@ -293,17 +319,13 @@ static int rename_places(struct shim_call *call, struct place *from, struct plac
     return (int)shim_result(REAL(renameat)(from->dirfd, from->path, to->dirfd, to->path));
 }
 
-static bool is_name_too_long(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return strlen(slash ? slash + 1 : path) > NAME_MAX && strlen(path) < PATH_MAX;
-}
-
 /* What the kernel says of a new name that is too long, when it has found both directories. */
 static int refuse_long(const struct place *old)
 {
     if (is_dot(old))
         return -EBUSY;
+    if (ovl_is_read_only(old->node->ovl))
+        return -EROFS;
     return old->node->exists ? -ENAMETOOLONG : -ENOENT;
 }
 
@@ -320,7 +342,7 @@ static int find_places(struct shim_call *call, struct place *from, struct place 
         return refuse_long(from);
     if (first == 0 || second < 0)
         return second;
-    return is_dot(to) ? -EBUSY : first;
+    return is_dot(to) ? -EBUSY : of_long_name(call, from->dirfd, old, first);
 }
 
 int wrap_renameat2(int from_dirfd, const char *from_path, int to_dirfd, const char *to_path, unsigned flags)
@@ -360,6 +382,8 @@ int wrap_unlinkat(int dirfd, const char *path, int flags)
     int r = flags & ~AT_REMOVEDIR ? -EINVAL : shim_find(&call, &dirfd, &path, OVL_CHANGE | OVL_NAME, &node);
     if (r == SHIM_INSIDE)
         r = flags & AT_REMOVEDIR ? ovl_rmdir(&call.ctx, node) : ovl_unlink(&call.ctx, node);
+    else if (r < 0)
+        r = of_long_name(&call, dirfd, path, r);
     else if (r == SHIM_OUTSIDE && flags & AT_REMOVEDIR && call.node && call.node->last == OVL_LAST_DOTDOT)
         r = -ENOTEMPTY;
     else if (r == SHIM_OUTSIDE)

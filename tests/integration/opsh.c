@@ -19,7 +19,7 @@
 /* Times after this one were made by the run: all times that tests set lie before it. */
 static const time_t NOW = 1700000000;
 
-/* Seconds after which an operation that waits (for the other end of a FIFO, say) ends with EINTR. */
+/* Seconds after which an operation that waits (for the other end of a FIFO, say) ends with EINTR, or OPSH_PATIENCE. */
 #define PATIENCE 10
 
 int slot[SLOTS];
@@ -324,6 +324,12 @@ static const struct op *find(const struct op *op, const char *name)
     return op->name ? op : NULL;
 }
 
+static unsigned patience(void)
+{
+    const char *text = getenv("OPSH_PATIENCE");
+    return text ? (unsigned)atoi(text) : PATIENCE;
+}
+
 void run_words(char **argv)
 {
     int argc = 0;
@@ -348,7 +354,7 @@ void run_words(char **argv)
     /* A program that an operation starts would inherit the clock. */
     bool timed = find(file_ops, argv[0]) == op || find(path_ops, argv[0]) == op;
     if (timed)
-        alarm(PATIENCE);
+        alarm(patience());
     op->run(argv);
     if (timed)
         alarm(0);

@@ -250,3 +250,20 @@ def test_a_refused_acl_copies_nothing(world):
         setxattr @/f system.posix_acl_default {HANDED_DOWN}
     """)
     assert os.listdir(side.upper) == []
+
+
+def test_read_only_comes_before_a_long_name(compare):
+    """C-3.8, C-3.13: EROFS where a name is looked for only when the directory may be changed."""
+    long = "T" * 256
+    compare([{"d/f": "1"}], f"""
+        unlink @/d/{long}
+        rmdir @/d/{long}
+        rename @/d/{long} @/g
+        rename @/d/f @/d/{long}
+        rename @/d/no @/d/{long}
+        renameat2 cwd @/d/{long} cwd @/d/. 0
+        unlink @/no/{long}
+        mkdir @/d/{long}
+        link @/d/f @/d/{long}
+        open 1 @/d/{long} O_CREAT|O_RDWR
+    """, upper=None)
