@@ -50,6 +50,25 @@ static int copy_one(const struct ovl_source *from, const char *to, const char *n
     return 0;
 }
 
+/* What is copied: a list of n bytes, and room for a value. */
+struct names {
+    const char *list;
+    size_t n;
+    char *value;
+    bool keep_caps;
+};
+
+static int copy_some(const struct ovl_source *from, const char *to, const struct names *names, bool acls)
+{
+    int r = 0;
+    for (size_t at = 0; r == 0 && at < names->n; at += ovl_strlen(names->list + at) + 1) {
+        const char *name = names->list + at;
+        if (ovl_has_prefix(name, "system.posix_acl_") == acls && is_copied(name, names->keep_caps))
+            r = copy_one(from, to, name, names->value);
+    }
+    return r;
+}
+
 int ovl_copy_xattrs(const struct ovl_source *from, const char *to, bool keep_caps)
 {
     char probe[1];
@@ -63,12 +82,14 @@ int ovl_copy_xattrs(const struct ovl_source *from, const char *to, bool keep_cap
     char *list = ovl_sys_mmap(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     if (!list)
         return -ENOMEM;
-    char *value = list + XATTR_LIST_MAX;
     n = list_of(from, list, XATTR_LIST_MAX);
     int r = n < 0 ? (int)n : 0;
-    for (ssize_t at = 0; r == 0 && at < n; at += (ssize_t)ovl_strlen(list + at) + 1)
-        if (is_copied(list + at, keep_caps))
-            r = copy_one(from, to, list + at, value);
+    const struct names names = {list, n < 0 ? 0 : (size_t)n, list + XATTR_LIST_MAX, keep_caps};
+    /* ACLs come last: they set the copy's mode, which may keep its owner from setting the others. */
+    if (r == 0)
+        r = copy_some(from, to, &names, false);
+    if (r == 0)
+        r = copy_some(from, to, &names, true);
     ovl_sys_munmap(list, size);
     return r;
 }

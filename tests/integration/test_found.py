@@ -267,3 +267,16 @@ def test_read_only_comes_before_a_long_name(compare):
         link @/d/f @/d/{long}
         open 1 @/d/{long} O_CREAT|O_RDWR
     """, upper=None)
+
+
+def test_attributes_of_what_may_not_be_written(compare):
+    """C-3.3: an ACL takes the copy's owner the right to write, and so to set the attributes beside it."""
+    value = acl("u::r", "u:4242:r", "g::r", "m::r", "o::r")
+    xattrs = {"system.posix_acl_access": value, "user.k": "v"}
+    compare([{"f": File(content="1", mode=0o444, xattrs=xattrs), "d/": Dir(mode=0o555, xattrs=xattrs)}], """
+        chmod @/f 0644
+        getxattr @/f user.k
+        chmod @/d 0755
+        getxattr @/d user.k
+        listxattr @/d
+    """, without={"kernel": "acl-ids"})
