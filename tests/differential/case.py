@@ -8,7 +8,7 @@ import json
 import layers
 
 KINDS = {kind.__name__: kind for kind in (layers.File, layers.Dir, layers.Link, layers.Fifo, layers.Device,
-                                          layers.Whiteout, layers.Same)}
+                                          layers.Socket, layers.Whiteout, layers.Same)}
 
 READS = ("read", "pread", "fsum", "mmapsum", "lseek", "fstat", "fgetxattr", "flistxattr",
          "mmapput", "sendfile", "copy_file_range")
@@ -25,6 +25,7 @@ class Case:
     form: str = "oci"  # of the layers' marks
     prefix: str = "user."
     options: str = ""  # of libovl
+    foreign: bool = False  # the lower layers are root's, and an ordinary user works on them
     shared: bool = False  # the processes use the same names: only what must hold in any order can be checked
 
     @property
@@ -79,7 +80,8 @@ class Case:
         return Case(**facts)
 
     def __str__(self):
-        lines = [f"seed {self.seed}, {'user' if self.user else 'root'}, form {self.form} {self.prefix} {self.options}"]
+        lines = [f"seed {self.seed}, {'user' if self.user else 'root'}, form {self.form} {self.prefix} {self.options}"
+                 + (", root's layers" if self.foreign else "")]
         for i, layer in enumerate(self.lowers):
             lines += [f"lower {i}: {show(path, item)}" for path, item in layer.items()]
         if self.upper is None:

@@ -4,7 +4,8 @@ which state of the layers.  It is no oracle: where it errs, an operation more fa
 
 import layers
 
-KIND = {layers.File: "file", layers.Dir: "dir", layers.Link: "link", layers.Fifo: "fifo", layers.Device: "device"}
+KIND = {layers.File: "file", layers.Dir: "dir", layers.Link: "link", layers.Fifo: "fifo", layers.Device: "device",
+        layers.Socket: "socket"}
 
 
 class Node:
@@ -12,7 +13,7 @@ class Node:
     where a lower has the name too), upper (only the upper), and for directories merged, opaque and moved."""
 
     __slots__ = ("kind", "kids", "below", "target", "mode", "state", "version", "names", "parent", "name", "size",
-                 "linked", "moves", "of_lower")
+                 "linked", "moves", "of_lower", "closed")
 
     def __init__(self, kind, state, mode=0o644, target="", size=0):
         self.kind, self.state, self.mode, self.target, self.size = kind, state, mode, target, size
@@ -23,7 +24,8 @@ class Node:
         self.moves = 0  # how often it lost a name
         self.names = 0
         self.parent, self.name = None, ""
-        self.linked = False  # has several names in a lower layer
+        self.linked = False  # has several names
+        self.closed = False  # root's, and an ordinary user can't read it
 
     @property
     def what(self):
@@ -66,6 +68,7 @@ class Model:
         self.root = Node("dir", "merged", 0o755)
         self.root.names = 1
         self.has_links = case.has_links
+        self.read_only = case.upper is None
         self.load(case)
 
     def load(self, case):
@@ -81,6 +84,7 @@ class Model:
                 state = state_of(path, item, upper or {}, below, top)
                 size = item.hole + len(item.content.encode()) if isinstance(item, layers.File) else 0
                 nodes[id(item)] = Node(KIND[type(item)], state, item.mode, getattr(item, "target", ""), size)
+                nodes[id(item)].closed = case.foreign and item.owner == (0, 0)
             else:
                 nodes[id(item)].linked = True
             at[path] = nodes[id(item)]
@@ -103,7 +107,7 @@ class Model:
         return node.is_below(self.root)
 
     def may(self, node, bit):
-        return not self.user or node.mode & (bit << 6)
+        return not self.user or not node.closed and node.mode & (bit << 6)
 
     def may_walk(self, node):
         while node is not None:
@@ -113,9 +117,11 @@ class Model:
         return True
 
     def may_change(self, folder):
-        return self.is_alive(folder) and self.may(folder, 2) and self.may_walk(folder)
+        return not self.read_only and self.is_alive(folder) and self.may(folder, 2) and self.may_walk(folder)
 
     def copy_up(self, node, folder):
+        if self.read_only:
+            return
         node.version += 1
         if node.state.startswith("lower"):
             node.state = "merged" if node.kind == "dir" else "copied"

@@ -24,15 +24,16 @@ HERE = pathlib.Path(__file__).resolve().parent
 INTEGRATION = HERE.parent / "integration"
 sys.path[:0] = [str(INTEGRATION), str(HERE)]
 
+import combinations  # noqa: E402
 import generate  # noqa: E402
 import judge  # noqa: E402
 import overlay  # noqa: E402
 import shrink  # noqa: E402
 from case import Case  # noqa: E402
+from combinations import Tally  # noqa: E402
 from sides import Sides  # noqa: E402
 
 USER = 12345
-WANTED = 100  # in a million operations, of each operation, kind and state
 
 
 def arguments(argv=None):
@@ -81,8 +82,10 @@ class Bench:
     def verdict(self, case):
         if case.shared:
             without = ("bare", "kernel")
-        elif not self.role.root and case.has_links:
-            without = ("kernel",)
+        elif case.upper is None:
+            without = ("bare",)  # read-only
+        elif not self.role.root and case.has_links or case.foreign:
+            without = ("kernel",)  # hard-links, copied-owner
         else:
             without = ()
         verdict = judge.judge(case, self.sides.run(case, without))
@@ -107,7 +110,7 @@ class Bench:
 def worker(options, number, opsh, queue):
     """Cases number, number + jobs, ...: until the share of operations is done."""
     bench = Bench(options, opsh, options.as_user)
-    counts, operations, failures = collections.Counter(), 0, 0
+    tally, failures = Tally(not bench.role.root), 0
     totals = {"operations": 0, "succeeded": 0, "cases": 0, "ended": 0}
     share = options.operations // options.jobs
     i = 0
@@ -116,7 +119,7 @@ def worker(options, number, opsh, queue):
             seed = options.seed * 1_000_000 + number + i * options.jobs
             i += 1
             length = max(1, options.length // (1 if options.processes == 1 else 2))
-            case = generate.make_case(seed, not bench.role.root, length, options.processes, options.shared, counts)
+            case = generate.make_case(seed, bench.role.uid, length, options.processes, options.shared, tally)
             verdict = bench.verdict(case)
             totals["operations"] += verdict.operations or case.operations
             totals["succeeded"] += verdict.succeeded
@@ -127,7 +130,7 @@ def worker(options, number, opsh, queue):
                 queue.put(("failure", report(options, bench, case, verdict)))
     finally:
         bench.close()
-        queue.put(("done", totals, dict(counts)))
+        queue.put(("done", totals, dict(tally.counts)))
 
 
 def report(options, bench, case, verdict):
@@ -169,10 +172,13 @@ def replay(options):
     return bool(problems)
 
 
-def table_of_rare(counts, operations):
-    rare = sorted((n, key) for key, n in counts.items() if n * 1_000_000 < WANTED * operations)
-    print(f"{len(counts)} combinations of operation, kind and state; {len(rare)} rarer than {WANTED} in a million")
-    return rare
+def say_rare(counts, operations, user):
+    """How many combinations there are, and which were met too seldom."""
+    rare = combinations.rare(counts, operations, user)
+    print(f"{len(combinations.combinations(user))} combinations of operation, kind and state, of which {len(rare)} were "
+          f"met fewer than {combinations.WANTED} times in a million")
+    if os.environ.get("OVL_RARE"):
+        print("\n".join(f"{n:6} {' '.join(key)}" for n, key in rare))
 
 
 def main():
@@ -203,12 +209,10 @@ def main():
                 counts.update(facts[1])
         for process in workers:
             process.join()
-    rare = table_of_rare(counts, totals["operations"])
-    if os.environ.get("OVL_RARE"):
-        print("\n".join(f"{n:6} {' '.join(key)}" for n, key in rare))
     done = totals["operations"]
-    print(f"{done} operations in {totals['cases']} cases ({totals['ended']} cut short), {100 * totals['succeeded'] // max(1, done)} % succeeded, "
-          f"{failures} differences, {time.time() - start:.0f} s")
+    say_rare(counts, done, role_of(options.as_user).uid != 0)
+    print(f"{done} operations in {totals['cases']} cases ({totals['ended']} cut short), "
+          f"{100 * totals['succeeded'] // max(1, done)} % succeeded, {failures} differences, {time.time() - start:.0f} s")
     return failures > 0 or totals["cases"] == 0
 
 

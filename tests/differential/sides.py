@@ -24,7 +24,8 @@ class Shell:
     """A shell that runs lines until it is closed."""
 
     def __init__(self, argv):
-        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, umask=0o022)
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, umask=0o022,
+                                        env={**os.environ, "OPSH_PATIENCE": "3"})
 
     def run(self, line):
         """The status of the line, which must print nothing."""
@@ -76,9 +77,11 @@ class Sides:
         if name in kinds:
             side = kinds[name](base, self.role, self.tools, letter)
         else:
-            side = overlay.Ovl(base, self.role, self.tools, form=case.form, prefix=case.prefix, options=case.options)
+            side = overlay.Ovl(base, self.role, self.tools, form=case.form, prefix=case.prefix, options=case.options,
+                               lower_owner=(0, 0) if case.foreign else None)
         if name == "kernel":
-            side.options = self.nodev + (",index=on,redirect_dir=on" if self.role.root else "")
+            index = self.role.root and case.upper is not None
+            side.options = self.nodev + (",index=on,redirect_dir=on" if index else "")
         lowers, upper = case.expanded()
         side.make(lowers, upper, {})
         return side
@@ -121,7 +124,8 @@ class Sides:
         # What is made by a path that leads up and out stays in a folder of the side's own.
         surroundings = os.path.join(side.outside, "cwd")
         os.mkdir(surroundings)
-        line = f"cd {surroundings}; {all_at_once} & wait; {self.command(side, name, last)}; echo $? >{side.base}/{last}.status"
+        line = f"cd {surroundings}; {all_at_once} & wait; {self.command(side, name, last)}; echo $?"
+        line = f"{line} >{side.base}/{last}.status"
         if name == "kernel":
             line = f"{side.mount_command()} {line}; cd /; umount -l {side.mount}"
         for folder in (side.base, side.outside, surroundings) if not self.role.root else ():
