@@ -87,7 +87,7 @@ int ovl_copy_up_tree_aside(struct ovl_ctx *ctx, const struct ovl_node *dir, char
 {
     size_t mark = ctx->used;
     struct copy_tree tree = {.top = dir, .aside = aside, .place = ovl_ctx_alloc(ctx, OVL_REAL_MAX)};
-    const struct ovl_visitor copying = {enter_copying, leave_copying, &tree};
+    const struct ovl_visitor copying = {.enter = enter_copying, .leave = leave_copying, .arg = &tree};
     int r = tree.place ? ovl_work_name(dir->ovl, aside) : -ENOMEM;
     if (r < 0) {
         aside[0] = '\0';
@@ -136,7 +136,7 @@ int ovl_copy_up_tree_place(struct ovl_ctx *ctx, struct ovl_node *dir, const char
 {
     size_t mark = ctx->used;
     struct copy_tree tree = {.top = dir, .aside = aside, .place = ovl_ctx_alloc(ctx, OVL_REAL_MAX)};
-    const struct ovl_visitor placing = {enter_placing, NULL, &tree};
+    const struct ovl_visitor placing = {.enter = enter_placing, .arg = &tree};
     if (!tree.place)
         return -ENOMEM;
     int r;

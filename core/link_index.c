@@ -289,7 +289,7 @@ static int cover_below(struct ovl_ctx *ctx, struct ovl_node *node, void *arg)
 
 void ovl_group_cover_tree(struct ovl_ctx *ctx, const struct ovl_node *dir)
 {
-    static const struct ovl_visitor covering = {cover_below, NULL, NULL};
+    static const struct ovl_visitor covering = {.enter = cover_below};
     if (ovl_tree_walk(ctx, dir, &covering) < 0)
         ovl_log_line(OVL_LOG_WARN, dir->path, ": links too many are counted of what is in it", NULL);
 }

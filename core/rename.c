@@ -311,7 +311,7 @@ static int sweep_below(struct ovl_ctx *ctx, struct ovl_node *node, void *arg)
 /* What hid lower names below a directory hides nothing where it is now. */
 static void sweep(struct ovl_ctx *ctx, const struct end *moved, const struct end *to)
 {
-    static const struct ovl_visitor sweeping = {sweep_below, NULL, NULL};
+    static const struct ovl_visitor sweeping = {.enter = sweep_below, .passes_closed = true};
     if (!is_dir(moved->node))
         return;
     struct ovl_node *now = ovl_node_new(ctx);

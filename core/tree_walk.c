@@ -102,6 +102,8 @@ int ovl_tree_walk(struct ovl_ctx *ctx, const struct ovl_node *top, const struct 
     int r = push(&frames, ctx, top);
     while (r == 0 && frames.count > 0) {
         r = step(ctx, &frames, node, visitor);
+        if (r == -EACCES && visitor->passes_closed)
+            r = 0;
         ovl_ctx_close(ctx, fds);
     }
     while (frames.count > 0)

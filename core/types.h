@@ -506,6 +506,7 @@ struct ovl_visitor {
     /* NULL, or: after everything in it has been visited. */
     int (*leave)(struct ovl_ctx *ctx, struct ovl_node *node, void *arg);
     void *arg;
+    bool passes_closed; /* what the caller may not look into does not end the walk */
 };
 int ovl_tree_walk(struct ovl_ctx *ctx, const struct ovl_node *top, const struct ovl_visitor *visitor);
 

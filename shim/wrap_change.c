@@ -295,15 +295,21 @@ static bool is_name_too_long(const char *path)
     return strlen(slash ? slash + 1 : path) > NAME_MAX && strlen(path) < PATH_MAX;
 }
 
+/* The node of the directory that a last name stands in, or NULL where that is outside. */
+static const struct ovl_node *find_parent(struct shim_call *call, int dirfd, const char *path)
+{
+    const char *parent = parent_of(call, path);
+    struct ovl_node *node;
+    return parent && shim_find(call, &dirfd, &parent, OVL_CHANGE, &node) == SHIM_INSIDE ? node : NULL;
+}
+
 /* The error of a last name that is too long: the kernel looks for it when it knows that the directory may be changed. */
 static int of_long_name(struct shim_call *call, int dirfd, const char *path, int error)
 {
     if (error != -ENAMETOOLONG || !is_name_too_long(path))
         return error;
-    const char *parent = parent_of(call, path);
-    struct ovl_node *node;
-    bool inside = parent && shim_find(call, &dirfd, &parent, OVL_CHANGE, &node) == SHIM_INSIDE;
-    return inside && ovl_is_read_only(node->ovl) ? -EROFS : error;
+    const struct ovl_node *parent = find_parent(call, dirfd, path);
+    return parent && ovl_is_read_only(parent->ovl) ? -EROFS : error;
 }
 
 /* ---- rename --------------------------------------------------------------------------------------------- */
@@ -342,6 +348,8 @@ static int find_places(struct shim_call *call, struct place *from, struct place 
         return refuse_long(from);
     if (first == 0 || second < 0)
         return second;
+    if (first == -ENAMETOOLONG && to->where == SHIM_OUTSIDE && find_parent(call, from->dirfd, old))
+        return -EXDEV;
     return is_dot(to) ? -EBUSY : of_long_name(call, from->dirfd, old, first);
 }
 

@@ -12,7 +12,7 @@ KINDS = {kind.__name__: kind for kind in (layers.File, layers.Dir, layers.Link, 
 
 READS = ("read", "pread", "fsum", "mmapsum", "lseek", "fstat", "fgetxattr", "flistxattr",
          "mmapput", "sendfile", "copy_file_range")
-COPIED_UP = "30"  # a slot that no operation uses
+SLOTS = 32
 
 
 @dataclasses.dataclass
@@ -45,6 +45,17 @@ class Case:
         lowers = [layers.expand(layer) for layer in copy.deepcopy(self.lowers)]
         return lowers, None if self.upper is None else layers.expand(copy.deepcopy(self.upper))
 
+    def with_before(self, i, n, lines):
+        """The case with lines before operation n of script i."""
+        script = self.scripts[i][:n] + lines + self.scripts[i][n:]
+        return self.changed(scripts=self.scripts[:i] + [script] + self.scripts[i + 1:])
+
+    def whereabouts(self, i, n):
+        """Operations that ask where the directories are that operation n of script i begins at."""
+        words = self.scripts[i][n].partition(" !")[0].split(" ")[1:]
+        slots = [word for word in words if word.isdigit() and str(int(word)) == word and int(word) < SLOTS]
+        return ["getcwd", *(f"fdpath {slot}" for slot in slots)]
+
     def copied_up_before(self, i, n):
         """The case with the file that operation n of script i reads by a descriptor copied up before it is opened, or None
         where it reads none."""
@@ -62,9 +73,10 @@ class Case:
         else:
             return None
         path = words[2:3] if words[0] == "open" else words[2:4]
-        line = " ".join([words[0], COPIED_UP, *path, "O_WRONLY"])
-        script = self.scripts[i][:at] + [line] + self.scripts[i][at:]
-        return self.changed(scripts=self.scripts[:i] + [script] + self.scripts[i + 1:])
+        place = ["cwd", *path] if words[0] == "open" else path
+        follow = "AT_SYMLINK_NOFOLLOW" if "O_NOFOLLOW" in self.scripts[i][at] else "0"
+        line = " ".join(["fchownat", *place, "-1", "-1", follow])
+        return self.with_before(i, at, [line])
 
     def to_json(self):
         facts = dataclasses.asdict(self.changed(lowers=[], upper=None))

@@ -294,13 +294,9 @@ class Generator:
     def note(self, op, place, words):
         """What the judge must know of the object that a place is, or leads to."""
         folder, name, node = place
-        if folder is not None and not self.model.is_alive(folder):
-            return "removed-below"
         if folder is not None and node is not None and node.kind == "link":
             end = self.model.resolve(folder, name)
             folder, name, node = end or (None, "", None)
-        if op == "dident" and not self.model.may(place[0] or self.home, 1):
-            return "unsearchable"
         if node is None:
             return None
         if node.kind == "dir" and (op in LISTING or op.startswith("hold")) and not self.model.may(node, 1):
@@ -509,8 +505,6 @@ class Generator:
         note = "older-view" if fd and content and fd.older else None
         if fd and fd.node.kind == "dir" and not self.model.is_alive(fd.node):
             note = "removed-directory"
-        if op == "fdpath" and fd and fd.node.kind != "dir" and self.model.has_links:
-            note = "any-name"
         self.emit(op, place, slot, *words, note=note, counted=counted)
 
     def do_read_fd(self):
@@ -692,6 +686,8 @@ class Generator:
 
     def do_entry(self):
         place = self.pick("dident")
+        if not self.model.may(place[0] or self.home, 1):
+            return  # its numbers are those of the layer (docs/design.md)
         folder = self.absolute((None, "", place[0])) if place[0] is not None else "@"
         self.emit("dident", place, folder, escaped(place[1]))
 

@@ -10,11 +10,16 @@ import differences
 UPPER_CLOSED = re.compile("status 125 libovl: OVL_CONF: upperdir=.*: can't be written: permission denied")
 
 
+# The difference 'surroundings': by a path that led out of the mount, the folder of the side was closed.
+LOCKED_OUT = "executor 0: status ? "
+
+
 class Verdict:
     def __init__(self):
         self.problems, self.operations, self.succeeded = [], 0, 0
         self.ended = False  # by a difference of ours, after which the trees can't be compared
         self.at = None  # the first problem's script and operation
+        self.errors = set()  # what the sides answered to that, where it was an error
 
     @property
     def signature(self):
@@ -28,6 +33,9 @@ class Verdict:
 
 def judge(case, outcomes):
     verdict = Verdict()
+    if all(LOCKED_OUT in outcomes[name].problems for name in ("bare", "ovl") if name in outcomes):
+        verdict.ended = True
+        return verdict
     for name, outcome in outcomes.items():
         verdict.problems += [f"{name}: {problem}" for problem in outcome.problems]
     if len(verdict.problems) == 1 and case.user and UPPER_CLOSED.search(verdict.problems[0]):
@@ -42,7 +50,7 @@ def judge(case, outcomes):
                 outcome.view = owned(outcome.view)
     for i, script in enumerate(case.scripts):
         answers = {name: outcome.answers[i] for name, outcome in outcomes.items()}
-        judge_script(i, script, answers, dropped, verdict, case.shared)
+        judge_script(i, script, answers, dropped, verdict, case)
     if verdict.ended:
         return verdict
     if len(case.scripts) == 1:
@@ -65,7 +73,7 @@ def owned(line):
     return OWNER.sub(" caller ", CALLER.sub(" caller ", line))
 
 
-def judge_script(i, script, answers, dropped, verdict, shared):
+def judge_script(i, script, answers, dropped, verdict, case):
     verdict.operations += len(script)
     for name, lines in answers.items():
         if len(lines) < len(script):
@@ -73,13 +81,15 @@ def judge_script(i, script, answers, dropped, verdict, shared):
             return
     some = next(iter(answers.values()))
     verdict.succeeded += sum(line.startswith("ok") for line in some[:len(script)])
-    if shared or all(lines[:len(script)] == some[:len(script)] for lines in answers.values()):
+    if case.shared or all(lines[:len(script)] == some[:len(script)] for lines in answers.values()):
         return
     for n, line in enumerate(script):
         got = {name: lines[n] for name, lines in answers.items() if name not in dropped}
         if len(set(got.values())) == 1:
             continue
         words, note = split(line)
+        if words[0] == "fdpath" and case.has_links:
+            note = "any-name"
         covered = differences.covers(note, set(got.values()))
         if covered and len({answer.startswith("ok") for answer in got.values()}) > 1:
             verdict.ended = True  # one side has made a change that another has not
@@ -103,6 +113,7 @@ def judge_script(i, script, answers, dropped, verdict, shared):
         if problem and parts is None:
             verdict.problems.append(f"operation {n}: {problem}")
             verdict.at = i, n
+            verdict.errors = {answer for answer in got.values() if not answer.startswith("ok")}
             return
         dropped |= went_another_way(words, got)
 

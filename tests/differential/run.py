@@ -25,6 +25,7 @@ INTEGRATION = HERE.parent / "integration"
 sys.path[:0] = [str(INTEGRATION), str(HERE)]
 
 import combinations  # noqa: E402
+import differences  # noqa: E402
 import generate  # noqa: E402
 import judge  # noqa: E402
 import overlay  # noqa: E402
@@ -89,9 +90,20 @@ class Bench:
         else:
             without = ()
         verdict = judge.judge(case, self.sides.run(case, without))
-        if verdict.at and self.is_older_view(case, verdict, without):
+        if verdict.at and (self.is_older_view(case, verdict, without) or self.is_in_removed(case, verdict, without)):
             verdict.problems, verdict.ended = [], True
         return verdict
+
+    def is_in_removed(self, case, verdict, without):
+        """The difference 'removed-directory-order': a path that begins in a directory which is removed."""
+        i, n = verdict.at
+        words = judge.split(case.scripts[i][n])[0]
+        if not any(differences.is_relative(word) for word in words[1:]) or not verdict.errors & {"ENOENT", "EACCES"}:
+            return False
+        questions = case.whereabouts(i, n)
+        outcome = next(iter(self.sides.run(case.with_before(i, n, questions), without).values()))
+        answers = outcome.answers[i][n:n + len(questions)]
+        return answers[0] == "ENOENT" or any(answer.endswith(differences.DELETED) for answer in answers)
 
     def is_older_view(self, case, verdict, without):
         """The difference 'older-view' where the generator did not foresee it: the answer is right when the file is

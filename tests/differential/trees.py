@@ -80,7 +80,7 @@ class Trees:
         form = self.mark()
         facts = {}
         if self.foreign:
-            facts = self.of_root(FOREIGN_DIR_MODES)
+            facts = self.of_root(FOREIGN_DIR_MODES, 0o005)
         mode = facts.pop("mode", None) or self.random.choice(DIR_MODES)
         item = Dir(mode=mode, opaque=may_hide and self.random.random() < 0.15, form=form, xattrs=self.xattrs(),
                    owner=facts.get("owner") or self.owner())
@@ -88,11 +88,11 @@ class Trees:
             item.xattrs["system.posix_acl_default"] = random_acl(self.random, self.uid, "rwx")
         return item
 
-    def of_root(self, modes):
+    def of_root(self, modes, needed):
         """Mode and owner of an object of root's.  An owner that is named is the object's on the bare side too: of what
         the user can't read, and so can't copy up.  All else is the user's there, as its copy would be."""
         mode = self.random.choice(modes)
-        return {"mode": mode, **({} if mode & 0o004 else {"owner": (0, 0)})}
+        return {"mode": mode, **({} if mode & needed == needed else {"owner": (0, 0)})}
 
     def mark(self):
         if self.random.random() < 0.7:
@@ -157,7 +157,7 @@ class Trees:
 
     def file(self):
         size = self.random.choice([1 if self.foreign else 0, 1, 10, 100])  # an empty one can be copied up unread
-        facts = self.of_root(FOREIGN_FILE_MODES) if self.foreign else {
+        facts = self.of_root(FOREIGN_FILE_MODES, 0o004) if self.foreign else {
             "mode": self.random.choice(FILE_MODES), "owner": self.owner()}
         item = File(content="".join(self.random.choices("abcdef\n", k=size)),
                     hole=self.random.choice([0] * 9 + [4096, 12345]), mtime=1_100_000_000.5 + self.left,

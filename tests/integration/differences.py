@@ -74,7 +74,8 @@ DIFFERENCES = [
     Difference(
         "fifo-copies", "bare",
         "a FIFO that is open is another one than its copy in the upper, where overlayfs waits for the other end",
-        lambda words, bare, kernel: words[0] in FIFO_OPENERS and kernel in ("EINTR", "ENXIO") and bare == "ok"),
+        lambda words, bare, kernel: words[0] in FIFO_OPENERS and kernel in ("EINTR", "ENXIO") and bare == "ok",
+        parts=True),
     Difference(
         "nameless-copy", "bare",
         "what has no name any more can't be copied up by overlayfs",
@@ -106,8 +107,19 @@ DIFFERENCES = [
     Difference(
         "stale-mode", "bare",
         "overlayfs without index judges by the mode that a name of a file had before another name's was changed",
-        lambda words, bare, kernel: words[0] in ("setxattr", "lsetxattr", "fsetxattr") and kernel == "EACCES" and
-        bare == "ok",
+        lambda words, bare, kernel: words[0] in ("setxattr", "lsetxattr", "fsetxattr", "access", "faccessat") and
+        kernel == "EACCES" and bare == "ok",
+        parts=True),
+    Difference(
+        "stale-size", "bare",
+        "overlayfs without index copies from the file that a name was of before another name's was written",
+        lambda words, bare, kernel: words[0] in ("copy_file_range", "sendfile") and bare[:3] == kernel[:3] == "ok ",
+        parts=True),
+    Difference(
+        "removed-comes-back", "bare",
+        "overlayfs copies a removed file up under its old name when an ACL is set by a descriptor",
+        lambda words, bare, kernel: (words[0] == "tree" and bare == "(absent)" and kernel[:2] in ("p ", "f ", "s ", "c ")) or
+        (words[0] in ("rmdir", "remove") and bare == "ok" and kernel == "ENOTEMPTY"),
         parts=True),
     Difference(
         "stale-names", "bare",
@@ -175,11 +187,6 @@ OURS = [
     Own("removed-directory-mode", "a removed directory that is open was opened up for whoever clears its marks away",
         lambda words, wanted, ovl: words[0] in ("fstat", "fstatat", "statx") and ovl.startswith("ok d 0700") and
         all(answer.startswith("ok d ") for answer in wanted), False),
-    Own("removed-directory-order", "in a removed directory everything is missing, whatever else is wrong with a name",
-        lambda words, wanted, ovl: ovl == "ENOENT" and (
-            words[0] in ("open", "openat", "openat2", "creat") and wanted == {"EISDIR"} or
-            words[0] in ("openat", "openat2") and words[2].isdigit() and "/" not in words[3] and wanted == {"EACCES"} or
-            words[0].startswith("rename") and wanted == {"EBUSY"}), False),
     Own("removed-directory-marks", "a removed directory that is open lies in the work directory, with its marks",
         lambda words, wanted, ovl: words[0] == "flistxattr" and "overlay.opaque" in ovl, False),
     Own("acl-of-a-copy", "what has been copied up has no ACL to remove, and overlayfs has not copied it up, or has by another name",
@@ -190,7 +197,8 @@ OURS = [
         wanted <= {"ok", "ENOTEMPTY", "EXDEV"}, True),
     Own("barred-directory",
         "below one that may not be searched, a directory that lower layers may have too is not used (docs/design.md)",
-        lambda words, wanted, ovl: ovl == "EACCES" and (words[0] == "fchdir" or any(is_relative(w) for w in words[1:])),
+        lambda words, wanted, ovl: (words == ("tree", "entry", ".") and ovl == "lstat:EACCES") or
+        (ovl == "EACCES" and (words[0] == "fchdir" or any(is_relative(w) for w in words[1:]))),
         True),
     Own("border-by-link", "a symbolic link on the way leads out of the mount, which a bare directory is not (C-3.10)",
         lambda words, wanted, ovl: words[0].startswith("rename") and ovl == "EXDEV" and wanted == {"ok", "EXDEV"}, True),
@@ -205,6 +213,7 @@ OURS = [
     Own("unsearchable-marks",
         "a directory that may be read but not searched, and holds a name hidden by an attribute, is not listed (docs/design.md)",
         lambda words, wanted, ovl: ovl.endswith("scandir:EACCES") or (words[0] in LISTINGS and ovl == "EACCES") or
+        (words[0] == "nftw" and all(lacks_unreached(ovl, answer) for answer in wanted)) or
         (words[0] == "tree" and ovl == "(absent)" and wanted == {"lstat:EACCES"}), False),
     Own("hidden-link", "names of a lower file that another layer hides are counted: one without names is linked again",
         lambda words, wanted, ovl: words[0] in ("linkfd", "linkat") and ovl == "ok" and wanted == {"ENOENT"}, True),
@@ -221,6 +230,9 @@ class Annotation:
     explains: Callable = lambda answers: True
 
 
+REMOVED_ORDER = ("removed-directory-order",
+                 "in a removed directory everything is missing, whatever else is wrong with a name or the directory's mode")
+
 ANNOTATIONS = {
     "older-view": Annotation("a read-only descriptor of a lower file that was copied up since shows the lower file (README)"),
     "removed-directory": Annotation(
@@ -229,14 +241,11 @@ ANNOTATIONS = {
         "O_CREAT of another's device in a sticky directory is EACCES by a rule of the kernel's (docs/design.md)",
         lambda answers: "EACCES" in answers <= {"EACCES", "ok", "EROFS"}),
     "unreadable": Annotation("what is another's and can't be read can't be copied up (C-3.9); the bare side asks who owns it",
-                             lambda answers: bool(answers & {"EACCES", "EPERM"}) and answers <= {"EACCES", "EPERM", "ENODATA", "ENOTEMPTY", "EEXIST", "ok"}),
+                             lambda answers: bool(answers & {"EACCES", "EPERM"}) and answers <= {"EACCES", "EPERM", "ENODATA", "ENOTDIR", "ENOTEMPTY", "EEXIST", "ok"}),
     "any-name": Annotation("of a hard-linked lower file the path may be that of the name that was copied up first",
                            lambda answers: all(a.startswith("ok ") for a in answers)),
-    "removed-below": Annotation("in a removed directory everything is missing, whatever else is wrong with a name",
-                                lambda answers: "ENOENT" in answers and not any(a.startswith("ok") for a in answers)),
     "unsearchable": Annotation(
-        "in a directory that may be read but not searched, numbers are those of the layer, and what is hidden can't be told "
-        "(docs/design.md)",
+        "in a directory that may be read but not searched, what is hidden can't be told (docs/design.md)",
         lambda answers: all(a.startswith("ok") for a in answers) or "EACCES" in answers),
 }
 
@@ -256,6 +265,12 @@ def without_set_id(answer):
     return re.sub(r"^((?:ok )?f )[2-7](?=\d{3} )", r"\g<1>0", answer)
 
 
+def lacks_unreached(answer, whole):
+    """Whether of a walk only such lines are missing as could not be looked at (FTW_NS)."""
+    missing = set(whole.split(" ")) - set(answer.split(" "))
+    return set(answer.split(" ")) <= set(whole.split(" ")) and all(word.endswith(":3") for word in missing)
+
+
 def number(answer):
     digits = answer.removeprefix("ok ")
     return int(digits) if digits.isdigit() else 0
@@ -266,8 +281,8 @@ def is_fifo(answer):
 
 
 def without_time(answer):
-    """What put_stat of opsh.c tells: its last word is the time, behind the owner."""
-    return re.sub(r"( \d+:\d+) \S+", r"\1", answer, count=1)
+    """The time is the first word that is one, as put_stat of opsh.c and statx tell it."""
+    return re.sub(r" (now|\d+\.\d{9})(?= |$)", "", answer, count=1)
 
 
 def covers(annotation, answers):
@@ -304,6 +319,7 @@ def table():
     lines += [f"| {d.name} | {d.right} | {d.why} |" for d in DIFFERENCES]
     lines += ["", "Where libovl answers otherwise than both:", "", "| difference | why |", "|---|---|"]
     lines += [f"| {own.name} | {own.why} |" for own in OURS]
+    lines += ["| {} | {} |".format(*REMOVED_ORDER)]
     lines += [f"| {name} | {annotation.why} |" for name, annotation in ANNOTATIONS.items()]
     lines += ["", "Where a side can't be asked at all:", "", "| reason | why |", "|---|---|"]
     lines += [f"| {name} | {why} |" for name, why in SIDES_LEFT_OUT.items()]

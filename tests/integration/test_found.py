@@ -280,3 +280,25 @@ def test_attributes_of_what_may_not_be_written(compare):
         getxattr @/d user.k
         listxattr @/d
     """, without={"kernel": "acl-ids"})
+
+
+def test_marks_beside_a_directory_that_may_not_be_searched(world):
+    """C-3.7: they are swept away from a directory that moved, whatever else is in it."""
+    side = world.ovl([{"a/z/f": "1", "a/z/g": "2"}], upper={})
+    side.opsh("""
+        mkdir @/a/n 0755
+        put @/a/n/x 1
+        unlink @/a/z/f
+        chmod @/a/n 0644
+        rename @/a @/b
+    """)
+    assert os.listdir(f"{side.upper}/b/z") == ["g"]
+
+
+def test_mounts_are_compared_before_a_long_name(compare):
+    """C-3.10, C-3.13: EXDEV."""
+    long = "T" * 256
+    compare([{"d/f": "1"}], f"""
+        rename @/d/{long} %/new
+        rename %/{long} @/d/new
+    """)
