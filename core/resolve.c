@@ -300,9 +300,10 @@ static int may_search(struct walk *w)
 static int step(struct walk *w, const char *name, size_t n, bool last, bool must_follow)
 {
     struct ovl_node *node = w->node;
-    if (n > OVL_NAME_MAX) {
+    if (n > OVL_NAME_MAX || ovl_has_prefix(name, OVL_WH_PREFIX)) {
         int searched = may_search(w); /* which the kernel looks at first */
-        return searched < 0 ? searched : -ENAMETOOLONG;
+        if (searched < 0 || n > OVL_NAME_MAX)
+            return searched < 0 ? searched : -ENAMETOOLONG;
     }
     int r = ovl_node_append(node, name, n);
     if (r < 0)

@@ -50,9 +50,13 @@ class Case:
         script = self.scripts[i][:n] + lines + self.scripts[i][n:]
         return self.changed(scripts=self.scripts[:i] + [script] + self.scripts[i + 1:])
 
-    def whereabouts(self, i, n):
-        """Operations that ask where the directories are that operation n of script i begins at."""
-        words = self.scripts[i][n].partition(" !")[0].split(" ")[1:]
+    def line(self, at):
+        i, n = at
+        return self.scripts[i][n]
+
+    def whereabouts(self, at):
+        """Operations that ask where the directories are that an operation begins at."""
+        words = self.line(at).partition(" !")[0].split(" ")[1:]
         slots = [word for word in words if word.isdigit() and str(int(word)) == word and int(word) < SLOTS]
         return ["getcwd", *(f"fdpath {slot}" for slot in slots)]
 

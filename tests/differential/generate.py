@@ -200,6 +200,7 @@ class Generator:
 
     def supply(self, kind, state):
         """Objects of the kind and state that the case is about, by operations."""
+        self.survey()
         lower = [place for what, places in self.places.items() if what[0] == kind and what[1].startswith("lower")
                  for place in places]
         place = self.random.choice(lower) if lower else None
@@ -221,6 +222,7 @@ class Generator:
         elif state == "upper" and kind in self.MAKERS:
             self.make(self.MAKERS[kind], kind, self.absent())
         self.all_folders = self.folders()
+        self.survey()
 
     MAKERS = {"file": "put", "dir": "mkdir", "link": "symlink", "fifo": "mkfifo", "socket": "mknod", "device": "mknod"}
 
@@ -608,8 +610,6 @@ class Generator:
             return
         if op == "fdpath" and fd and fd.node.names == 0 and fd.node.kind != "dir":
             op = "fident"  # what has no name is called by its inode
-        if op == "fdpath" and fd and (fd.node.linked or (fd.lower and self.model.has_links)):
-            op = "fident"  # of several names it may be another (docs/design.md)
         if op == "flock" and fd and (fd.lower or fd.node.kind != "file"):
             op = "fident"
         if op == "dup":
@@ -1022,7 +1022,7 @@ def make_case(seed, uid, operations, processes=1, shared=False, tally=None):
     lowers = [many_homes(trees, homes, lowest=i == many - 1, objects=60 // many + 10) for i in range(many)]
     trees.foreign = False
     if state in UPPER_STATES and dice.random() < 0.7:
-        upper = trees.over(lowers, kind, state)
+        upper = trees.over(lowers, kind, state, ["/".join(home) for home in homes])
     else:
         upper = {} if dice.random() < 0.7 else many_homes(trees, homes, objects=20)
     upper, *lowers = without_stray_marks([upper, *lowers])

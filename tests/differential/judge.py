@@ -19,7 +19,7 @@ class Verdict:
         self.problems, self.operations, self.succeeded = [], 0, 0
         self.ended = False  # by a difference of ours, after which the trees can't be compared
         self.at = None  # the first problem's script and operation
-        self.errors = set()  # what the sides answered to that, where it was an error
+        self.got = {}  # the answers to that
 
     @property
     def signature(self):
@@ -99,6 +99,7 @@ def judge_script(i, script, answers, dropped, verdict, case):
         if words[0] == "tree" and all(answer.startswith("ok") for answer in got.values()):
             judge_trees(f"operation {n}", got, verdict)
             if verdict.problems:
+                verdict.at, verdict.got = (i, n), got
                 return
             continue
         problem = judge_one(words, got)
@@ -113,7 +114,7 @@ def judge_script(i, script, answers, dropped, verdict, case):
         if problem and parts is None:
             verdict.problems.append(f"operation {n}: {problem}")
             verdict.at = i, n
-            verdict.errors = {answer for answer in got.values() if not answer.startswith("ok")}
+            verdict.got = got
             return
         dropped |= went_another_way(words, got)
 

@@ -90,20 +90,42 @@ class Bench:
         else:
             without = ()
         verdict = judge.judge(case, self.sides.run(case, without))
-        if verdict.at and (self.is_older_view(case, verdict, without) or self.is_in_removed(case, verdict, without)):
+        if verdict.at and any(explains(case, verdict, without) for explains in (
+                self.is_older_view, self.is_in_removed, self.is_barred, self.is_unsearchable)):
             verdict.problems, verdict.ended = [], True
         return verdict
 
+    def ask(self, case, at, questions, without):
+        """What one side but libovl answers when it is asked before an operation."""
+        i, n = at
+        outcome = next(iter(self.sides.run(case.with_before(i, n, questions), (*without, "ovl")).values()))
+        return outcome.answers[i][n:n + len(questions)]
+
     def is_in_removed(self, case, verdict, without):
         """The difference 'removed-directory-order': a path that begins in a directory which is removed."""
-        i, n = verdict.at
-        words = judge.split(case.scripts[i][n])[0]
-        if not any(differences.is_relative(word) for word in words[1:]) or not verdict.errors & {"ENOENT", "EACCES"}:
+        words = judge.split(case.line(verdict.at))[0]
+        if not any(differences.is_relative(word) for word in words[1:]) or not {"ENOENT", "EACCES"} & set(
+                verdict.got.values()):
             return False
-        questions = case.whereabouts(i, n)
-        outcome = next(iter(self.sides.run(case.with_before(i, n, questions), without).values()))
-        answers = outcome.answers[i][n:n + len(questions)]
+        answers = self.ask(case, verdict.at, case.whereabouts(verdict.at), without)
         return answers[0] == "ENOENT" or any(answer.endswith(differences.DELETED) for answer in answers)
+
+    def is_barred(self, case, verdict, without):
+        """The difference 'barred-directory': a path that begins below a directory that may not be searched."""
+        answer = verdict.got.get("ovl", "")
+        refused = answer == "EACCES" or "lstat:EACCES" in answer
+        if not case.user or not (refused or case.line(verdict.at).startswith("fident")):
+            return False
+        places = [answer[3:] for answer in self.ask(case, verdict.at, case.whereabouts(verdict.at), without)
+                  if answer.startswith("ok @")]
+        return bool(places) and "EACCES" in self.ask(case, verdict.at, [f"access {at} F_OK" for at in places], without)
+
+    def is_unsearchable(self, case, verdict, without):
+        """The difference 'unsearchable', of a directory that the generator took for another."""
+        words = judge.split(case.line(verdict.at))[0]
+        if not case.user or words[0] not in differences.LISTINGS or verdict.got.get("ovl") != "EACCES":
+            return False
+        return self.ask(case, verdict.at, [f"access {words[1]} X_OK"], without) == ["EACCES"]
 
     def is_older_view(self, case, verdict, without):
         """The difference 'older-view' where the generator did not foresee it: the answer is right when the file is

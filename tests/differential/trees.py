@@ -61,19 +61,23 @@ class Trees:
             self.dig(layer, folder)
         return layer
 
-    def over(self, lowers, kind, state):
-        """An upper in which objects of a kind stand where lower layers have something too."""
+    def over(self, lowers, kind, state, homes):
+        """An upper in which objects of a kind stand where lower layers have something too, but for the homes."""
         shown = layers.merge([layers.expand(lower) for lower in lowers])
         upper = {}
         self.files, self.left = [], 0
         for path, item in shown.items():
-            if path and self.random.random() < 0.4 and all(isinstance(upper.get(up), (Dir, type(None)))
-                                                           for up in folders_above(path)):
-                for up in folders_above(path):
-                    upper.setdefault(up, Dir(mode=shown[up].mode))
-                upper[path] = Dir(opaque=state == "opaque") if kind == "dir" else self.one(kind, path, False)
-                if kind == "dir" and not isinstance(item, Dir):
-                    upper[path].opaque = False
+            above = folders_above(path)
+            if path in ("", *homes) or self.random.random() > 0.4 or \
+                    not all(isinstance(upper.get(up), (Dir, type(None))) for up in above):
+                continue
+            for up in above:
+                upper.setdefault(up, Dir(mode=shown[up].mode))
+            hidden = any(upper[up].opaque for up in above)  # a mark would hide nothing
+            if kind == "dir":
+                upper[path] = Dir(opaque=state == "opaque" and isinstance(item, Dir) and not hidden)
+            else:
+                upper[path] = self.one(kind, path, hidden)
         return upper
 
     def dir(self, may_hide):

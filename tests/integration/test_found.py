@@ -302,3 +302,14 @@ def test_mounts_are_compared_before_a_long_name(compare):
         rename @/d/{long} %/new
         rename %/{long} @/d/new
     """)
+
+
+def test_a_reserved_name_where_none_may_be_searched(compare):
+    """C-2.4, C-3.13: EACCES, as for any other name."""
+    compare([{"d/f": "1"}], """
+        chmod @/d 0600
+        lstat @/d/.wh.f
+        unlink @/d/.wh.f
+        chmod @/d 0700
+        lstat @/d/.wh.f
+    """)
