@@ -42,7 +42,7 @@ static int keep_identity(struct ovl_ctx *ctx, const struct ovl_node *dir, const 
 
 /* ---- the first step: copies aside ------------------------------------------------------------------------ */
 
-/* Bare until it is filled: its own mode could keep us out, and a default ACL would be handed down to the copies in it. */
+/* Bare until it is filled: its own mode could keep us out, and its default ACL would be handed down to the copies. */
 static int make_dir(struct ovl_ctx *ctx, const struct copy_tree *tree, const struct ovl_node *node)
 {
     int r = ctx->ops->mkdir(tree->place, 0700);

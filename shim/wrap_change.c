@@ -303,7 +303,7 @@ static const struct ovl_node *find_parent(struct shim_call *call, int dirfd, con
     return parent && shim_find(call, &dirfd, &parent, OVL_CHANGE, &node) == SHIM_INSIDE ? node : NULL;
 }
 
-/* The error of a last name that is too long: the kernel looks for it when it knows that the directory may be changed. */
+/* The error of a last name that is too long: the kernel looks for it when the directory is known to be writable. */
 static int of_long_name(struct shim_call *call, int dirfd, const char *path, int error)
 {
     if (error != -ENAMETOOLONG || !is_name_too_long(path))

@@ -48,6 +48,9 @@ def judge(case, outcomes):
             outcome.answers = [list(map(owned, lines)) for lines in outcome.answers]
             if hasattr(outcome, "view"):
                 outcome.view = owned(outcome.view)
+    if case.upper is None:
+        for outcome in outcomes.values():
+            outcome.answers = [[FIFO_TIME.sub(r"\1", line) for line in lines] for lines in outcome.answers]
     for i, script in enumerate(case.scripts):
         answers = {name: outcome.answers[i] for name, outcome in outcomes.items()}
         judge_script(i, script, answers, dropped, verdict, case)
@@ -64,6 +67,7 @@ def judge(case, outcomes):
     return verdict
 
 
+FIFO_TIME = re.compile(r"( p \d{4} [^\t]*?) (?:now|\d+\.\d{9})")  # in a read-only overlay (docs/design.md)
 CALLER = re.compile(r" (12345:12345) ")
 OWNER = re.compile(r" (0:0|65534:65534) ")
 
