@@ -99,7 +99,7 @@ class Sides:
         if name == "ovl" and case.upper is not None:
             outcome.problems += [f"C-3.7: {mark}" for about, mark in marks_over_nothing(side).items()
                                  if about not in old_marks]
-            if "kernel" in self.names and not case.has_links:
+            if "kernel" in self.names and not case.has_links and not case.foreign:
                 self.view(case, base, side, outcome)
         return outcome
 
