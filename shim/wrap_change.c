@@ -344,6 +344,9 @@ static int find_places(struct shim_call *call, struct place *from, struct place 
     if (first < 0 && !removed && !(first == -ENAMETOOLONG && is_name_too_long(old)))
         return first;
     int second = find_place(call, to, OVL_CHANGE | OVL_NAME);
+    int outside = second < 0 && first == 0 && from->where == SHIM_OUTSIDE ? check_parent(call, from) : 0;
+    if (outside < 0)
+        return outside;
     if (second == -ENAMETOOLONG && is_name_too_long(new) && from->where == SHIM_INSIDE)
         return refuse_long(from);
     if (first == 0 || second < 0)

@@ -313,3 +313,12 @@ def test_a_reserved_name_where_none_may_be_searched(compare):
         chmod @/d 0700
         lstat @/d/.wh.f
     """)
+
+
+def test_a_directory_outside_is_found_first(compare):
+    """C-3.13: rename finds the old name's directory before the new one's, also where that lies outside."""
+    compare([{"f": "1"}], """
+        rename %/no/x @/f/e
+        rename no/x @/f/e
+        rename @/f/e %/no/x
+    """)
