@@ -97,7 +97,8 @@ void *ovl_cache_map(struct ovl_cache *cache, unsigned segment)
     if (ovl_with_descriptors(NULL, -1, map_segment, &f) < 0)
         return NULL;
     char *other = NULL;
-    if (__atomic_compare_exchange_n(&cache->segment[segment], &other, f.mapped, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+    if (__atomic_compare_exchange_n(&cache->segment[segment], &other, f.mapped, false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_ACQUIRE))
         return f.mapped;
     ovl_sys_munmap(f.mapped, segment_units(segment) * UNIT);
     return other;

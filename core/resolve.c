@@ -392,13 +392,13 @@ static int finish(struct walk *w)
     return 0;
 }
 
-/* Most paths have no link and no dot, and the cache knows all their names: 1, 0 when this one must be walked, or an
- * error. */
+/* Most paths have no link, no dot and no slash at their end, and the cache knows all their names: 1, 0 when this one
+ * must be walked, or an error. */
 static int look_at_once(struct ovl_ctx *ctx, const char *base, const char *path, size_t length, unsigned flags,
                         struct ovl_node *node)
 {
     size_t at = path[0] == '/' ? 0 : ovl_strlen(base);
-    if (flags & OVL_LONG || at + length + 1 >= OVL_PATH_MAX)
+    if (flags & OVL_LONG || path[length - 1] == '/' || at + length + 1 >= OVL_PATH_MAX)
         return 0;
     if (at > 0) {
         memcpy(node->path, base, at);
