@@ -243,6 +243,11 @@ static bool answer(struct ovl *o, struct ovl_cache *cache, uint64_t word, struct
     return true;
 }
 
+static bool is_worth_a_table(struct directory *dir)
+{
+    return __atomic_add_fetch(&dir->asked, 1, __ATOMIC_RELAXED) >= BUILD_AFTER || ovl_cache_is_eager();
+}
+
 bool ovl_cache_ask(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl_cached *cached)
 {
     *cached = (struct ovl_cached){0};
@@ -251,7 +256,7 @@ bool ovl_cache_ask(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl_cached
     if (!dir || (!dir->open && !may_search(ctx, node)))
         return false; /* the plain walk says how it is refused */
     const struct names *names = names_of(cache, dir);
-    if (!names && __atomic_add_fetch(&dir->asked, 1, __ATOMIC_RELAXED) >= BUILD_AFTER && ovl_cache_build(ctx, node))
+    if (!names && is_worth_a_table(dir) && ovl_cache_build(ctx, node))
         names = names_of(cache, dir);
     if (!names)
         return false;

@@ -24,11 +24,16 @@ struct header {
     uint64_t root;      /* the word of the mount's directory */
 };
 
-static bool is_off; /* for this process's own look-ups: it still tells the others what it changes */
+static enum ovl_cache_use in_use; /* by this process's own look-ups: in any case it tells the others what it changes */
 
-void ovl_cache_set(bool on)
+void ovl_cache_use(enum ovl_cache_use use)
 {
-    is_off = !on;
+    in_use = use;
+}
+
+bool ovl_cache_is_eager(void)
+{
+    return in_use == OVL_CACHE_EAGER;
 }
 
 /* ---- segments ------------------------------------------------------------------------------------ */
@@ -223,7 +228,7 @@ static struct ovl_cache *find(struct ovl *o, struct ovl_cache_state *state, bool
 
 struct ovl_cache *ovl_cache_for_reading(struct ovl *o)
 {
-    if (is_off || __atomic_load_n(&o->cache_failed, __ATOMIC_RELAXED))
+    if (in_use == OVL_CACHE_OFF || __atomic_load_n(&o->cache_failed, __ATOMIC_RELAXED))
         return NULL;
     struct ovl_shared *shared = ovl_shared(o);
     struct ovl_cache_state *state = shared ? ovl_shared_cache(shared) : NULL;

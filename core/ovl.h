@@ -387,9 +387,13 @@ int ovl_copy_up(struct ovl_ctx *ctx, struct ovl_node *node, enum ovl_copy how);
 bool ovl_is_private_xattr(const char *name);
 #define OVL_ACL_DEFAULT "system.posix_acl_default"
 
-/* Whether this process's look-ups and listings may use the directory cache (they do at first).  Without it each one
- * asks the kernel. */
-void ovl_cache_set(bool on);
+/* How this process's look-ups and listings use the directory cache. */
+enum ovl_cache_use {
+    OVL_CACHE_ON,    /* a directory is kept when it has been listed, or asked some times: at first so */
+    OVL_CACHE_EAGER, /* when it is first asked: for tests */
+    OVL_CACHE_OFF    /* never: each call asks the kernel */
+};
+void ovl_cache_use(enum ovl_cache_use use);
 
 /* Change who may search the directory at `dir`, which is in the upper: change(arg) does it, and its answer is returned.
  * -EACCES when the work directory can't be used. */

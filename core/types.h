@@ -246,6 +246,7 @@ void ovl_root_stack(const struct ovl *o, struct ovl_stack *s);
 /* ---- cache_file.c ------------------------------------------------------------------------------ */
 #define OVL_CACHE_ALIGN 64
 #define OVL_CACHE_UNKNOWN 1u /* cache.c: the word of a name of which nothing is known */
+bool ovl_cache_is_eager(void);
 /* The cache of this run, made if need be; NULL when there is none to be had, or none wanted. */
 struct ovl_cache *ovl_cache_for_reading(struct ovl *o);
 /* The same for whoever changes something, with the change lock; NULL when nobody has one. */

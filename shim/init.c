@@ -177,6 +177,14 @@ static void start_log(bool first)
     ovl_log_set(level, log_file);
 }
 
+static void set_cache(const char *wanted)
+{
+    if (wanted && strcmp(wanted, "off") == 0)
+        ovl_cache_use(OVL_CACHE_OFF);
+    else if (wanted && strcmp(wanted, "eager") == 0)
+        ovl_cache_use(OVL_CACHE_EAGER);
+}
+
 /* Where this library lies, as an absolute path: what a child's LD_PRELOAD must name. */
 static void find_library(void)
 {
@@ -316,8 +324,7 @@ static int start(void)
     if (mapped)
         ovl_sys_munmap((void *)(uintptr_t)record, mapped);
     start_log(!record);
-    const char *cache = getenv("OVL_CACHE");
-    ovl_cache_set(!cache || strcmp(cache, "off") != 0);
+    set_cache(getenv("OVL_CACHE"));
     if (!record)
         start_again();
     struct ovl_message why;
