@@ -17,7 +17,7 @@
 #include <dirent.h>
 #include <unistd.h>
 
-#define BUILD_AFTER 8 /* look-ups in a directory that has no table */
+#define BUILD_AFTER 4 /* look-ups in a directory that has no table */
 
 /* ---- words --------------------------------------------------------------------------------------- */
 

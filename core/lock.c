@@ -33,7 +33,8 @@ struct ovl_shared {
     uint64_t pid_space; /* where the owners' thread ids mean something */
     uint64_t mixed;     /* a process of another pid name space takes part: nobody can be known to be dead */
     struct ovl_cache_state cache;
-    uint64_t groups; /* whether a lower file with several names was copied up */
+    uint64_t groups;  /* whether a lower file with several names was copied up */
+    uint64_t waiters; /* how many may be asleep; a killed one counts for ever */
     uint64_t tree;
     uint64_t reader[READERS];
     uint64_t bucket[BUCKETS];
@@ -251,10 +252,14 @@ bool ovl_is_dead(uint64_t owner)
     return ovl_with_descriptors(NULL, -1, ask_proc, &owner) == 1;
 }
 
-static void wait_for(const struct ovl_shared *shared, uint64_t *word, uint64_t seen)
+/* A waiter counts itself, then the kernel looks whether the word is as seen; who releases it clears the word, then
+ * looks for waiters: one of them sees the other. */
+static void wait_for(struct ovl_shared *shared, uint64_t *word, uint64_t seen)
 {
     struct timespec timeout = {0, WAIT_NS};
+    __atomic_fetch_add(&shared->waiters, 1, __ATOMIC_SEQ_CST);
     int r = ovl_sys_futex((uint32_t *)(void *)word, FUTEX_WAIT, (uint32_t)seen, &timeout);
+    __atomic_fetch_sub(&shared->waiters, 1, __ATOMIC_SEQ_CST);
     if (r == -ETIMEDOUT && !__atomic_load_n(&shared->mixed, __ATOMIC_SEQ_CST) && ovl_is_dead(seen))
         __atomic_compare_exchange_n(word, &seen, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
@@ -275,7 +280,7 @@ static bool is_nested(const struct ovl_shared *shared, uint64_t owner, int own_s
 }
 
 /* 1: it is ours now; 0: it was, by the outer call; -EDEADLK. */
-static int acquire(const struct ovl_shared *shared, uint64_t *word, const struct ovl_held *held)
+static int acquire(struct ovl_shared *shared, uint64_t *word, const struct ovl_held *held)
 {
     for (unsigned waits = 0;; waits++) {
         uint64_t seen = 0;
@@ -289,10 +294,11 @@ static int acquire(const struct ovl_shared *shared, uint64_t *word, const struct
     }
 }
 
-static void release(uint64_t *word)
+static void release(const struct ovl_shared *shared, uint64_t *word)
 {
     __atomic_store_n(word, 0, __ATOMIC_SEQ_CST);
-    ovl_sys_futex((uint32_t *)(void *)word, FUTEX_WAKE, INT32_MAX, NULL);
+    if (__atomic_load_n(&shared->waiters, __ATOMIC_SEQ_CST))
+        ovl_sys_futex((uint32_t *)(void *)word, FUTEX_WAKE, INT32_MAX, NULL);
 }
 
 /* ---- the tree ----------------------------------------------------------------------------------- */
@@ -312,7 +318,7 @@ static int enter_tree(struct ovl_shared *shared, uint64_t owner)
         uint64_t writer = __atomic_load_n(&shared->tree, __ATOMIC_SEQ_CST);
         if (!writer)
             return (int)i;
-        release(slot);
+        release(shared, slot);
         if (is_nested(shared, owner, -1)) /* the writer, or whom it waits for */
             return HELD_BEFORE;
         wait_for(shared, &shared->tree, writer);
@@ -461,9 +467,9 @@ void ovl_unlock(struct ovl_held *held)
     ovl_cache_end(held->word[1]);
     for (int i = 0; i < 2; i++)
         if (held->bucket[i] >= 0)
-            release(&held->shared->bucket[held->bucket[i]]);
+            release(held->shared, &held->shared->bucket[held->bucket[i]]);
     if (held->reader != HELD_BEFORE)
-        release(held->reader == HELD_TREE ? &held->shared->tree : &held->shared->reader[held->reader]);
+        release(held->shared, held->reader == HELD_TREE ? &held->shared->tree : &held->shared->reader[held->reader]);
     ovl_sys_sigprocmask(SIG_SETMASK, &held->signals, NULL);
 }
 
