@@ -111,6 +111,8 @@ static int open_existing(struct ovl_ctx *ctx, struct ovl_node *node, int flags)
         return ctx->ops->open(node->real, flags | O_NOFOLLOW, 0);
     if ((flags & O_CREAT) && (node->slash || S_ISDIR(mode)))
         return -EISDIR;
+    if ((flags & O_CREAT) && ovl_may_create_in_sticky(ctx, node) < 0)
+        return -EACCES;
     if ((flags & O_DIRECTORY) && !S_ISDIR(mode))
         return -ENOTDIR;
     if (S_ISLNK(mode))

@@ -562,6 +562,10 @@ int ovl_may_change_parent(struct ovl_ctx *ctx, const struct ovl_node *node);
 /* What to answer instead of `error` (about the object's kind): the parent's refusal comes first. */
 int ovl_refused_first(struct ovl_ctx *ctx, const struct ovl_node *node, int error);
 
+/* ---- sticky.c ------------------------------------------------------------------------------------ */
+/* What open(2) with O_CREAT says of what is there already: 0, or -EACCES in a sticky directory. */
+int ovl_may_create_in_sticky(struct ovl_ctx *ctx, const struct ovl_node *node);
+
 /* ---- config files ------------------------------------------------------------------------------ */
 /* See config.h. */
 

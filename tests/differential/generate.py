@@ -290,10 +290,10 @@ class Generator:
 
     def emit(self, op, place, *words, note=None, counted=None):
         self.tally.met(counted or op, *self.state(place))
-        note = note or self.note(op, place, words)
+        note = note or self.note(op, place)
         self.lines.append(" ".join([op, *map(str, words)] + ([f"!{note}"] if note else [])))
 
-    def note(self, op, place, words):
+    def note(self, op, place):
         """What the judge must know of the object that a place is, or leads to."""
         folder, name, node = place
         if folder is not None and node is not None and node.kind == "link":
@@ -305,9 +305,6 @@ class Generator:
             return "unsearchable"
         if node.closed:
             return "unreadable"
-        creates = op in ("put", "creat") or any("O_CREAT" in str(word) for word in words)
-        if creates and node.kind in ("device", "fifo", "socket") and folder is not None and folder.mode & 0o1000:
-            return "sticky-device"
         return None
 
     def run(self, operations):

@@ -244,9 +244,6 @@ ANNOTATIONS = {
         "a read-only descriptor of a lower file that was copied up since shows the lower file (README)"),
     "removed-directory": Annotation(
         "a removed directory that is open lies in the work directory, and shows its own numbers and marks"),
-    "sticky-device": Annotation(
-        "O_CREAT of another's device in a sticky directory is EACCES by a rule of the kernel's (docs/design.md)",
-        lambda answers: "EACCES" in answers <= {"EACCES", "ok", "EROFS"}),
     "unreadable": Annotation(
         "what is another's and can't be read can't be copied up (C-3.9); the bare side asks who owns it",
         lambda answers: bool(answers & {"EACCES", "EPERM"}) and

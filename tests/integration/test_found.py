@@ -3,6 +3,8 @@
 
 import os
 
+import pytest
+
 from layers import Dir, Fifo, File, acl, link, value_of
 
 
@@ -321,4 +323,23 @@ def test_a_directory_outside_is_found_first(compare):
         rename %/no/x @/f/e
         rename no/x @/f/e
         rename @/f/e %/no/x
+    """)
+
+
+def test_another_ones_device_in_a_sticky_directory(compare, role):
+    """C-3.9: O_CREAT of what is there is EACCES, as by fs/namei.c, may_create_in_sticky()."""
+    if not role.root:
+        pytest.skip("needs root")
+    compare([{"t/f": "1"}], """
+        chmod @/t 01777
+        mknod @/t/null S_IFCHR|0666 1 3
+        chown @/t/null 1000 1000
+        put @/t/null x
+        open 5 @/t/null O_WRONLY
+        open 6 @/t/null O_WRONLY|O_CREAT
+        chmod @/t 0777
+        open 6 @/t/null O_WRONLY|O_CREAT
+        chown @/t 1000 0
+        chmod @/t 01777
+        open 7 @/t/null O_WRONLY|O_CREAT
     """)
