@@ -291,7 +291,7 @@ static long change_open_node(struct shim_call *call, int fd, struct ovl_node *no
         return r;
     /* The descriptor may be of the lower file still. */
     return change_upper(node, is_same(fd, node) ? (struct changing){.change = c, .fd = fd}
-                                                 : (struct changing){.change = c, .path = node->real});
+                                                : (struct changing){.change = c, .path = node->real});
 }
 
 static int change_open(int fd, const struct change *c)
