@@ -68,6 +68,18 @@ static bool is_found(uint64_t word)
     return state_of(word) == KNOWN || state_of(word) == SINGLE;
 }
 
+static bool is_settled(uint64_t word)
+{
+    return is_found(word) || state_of(word) == ABSENT;
+}
+
+/* Never 0, which is that of a name that has not changed. */
+static uint64_t next_version(uint64_t word)
+{
+    const uint64_t version = (version_of(word) + 1) & VERSION_MASK;
+    return version ? version : 1;
+}
+
 static uint64_t load(const uint64_t *word)
 {
     return __atomic_load_n(word, __ATOMIC_ACQUIRE);
@@ -79,6 +91,7 @@ struct directory {
     uint64_t bits[OVL_LAYERS_MAX / 64]; /* the layers that merge to it */
     uint32_t names;                     /* its table; 0: none */
     uint32_t asked;                     /* how often, without one; about */
+    uint32_t lower;                     /* the record of its lower layers alone, which never changes; 0: not made */
     uint8_t open;                       /* everybody may search it */
 };
 
@@ -243,6 +256,19 @@ static bool answer(struct ovl *o, struct ovl_cache *cache, uint64_t word, struct
     return true;
 }
 
+/* Whether it is we who are changing the name, and nothing has been changed since the lock was taken. */
+static bool is_ours(const struct ovl_node *node, uint64_t word)
+{
+    return node->before && state_of(word) == BUSY && version_of(word) == next_version(node->before);
+}
+
+static uint64_t take_before(struct ovl_node *node)
+{
+    const uint64_t before = node->before;
+    node->before = 0;
+    return before;
+}
+
 static bool is_worth_a_table(struct directory *dir)
 {
     return __atomic_add_fetch(&dir->asked, 1, __ATOMIC_RELAXED) >= BUILD_AFTER || ovl_cache_is_eager();
@@ -267,7 +293,40 @@ bool ovl_cache_ask(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl_cached
     cached->cache = cache;
     cached->word = &name->word;
     cached->seen = load(&name->word);
-    return answer(node->ovl, cache, cached->seen, node);
+    return answer(node->ovl, cache, is_ours(node, cached->seen) ? take_before(node) : cached->seen, node);
+}
+
+/* The record without the upper, made if need be; 0 where there is none. */
+static uint32_t lower_of(struct ovl_cache *cache, struct directory *dir)
+{
+    uint32_t ref = __atomic_load_n(&dir->lower, __ATOMIC_ACQUIRE), none = 0;
+    if (ref)
+        return ref;
+    ref = ovl_cache_alloc(cache, sizeof *dir);
+    struct directory *lower = ref ? ovl_cache_at(cache, ref) : NULL;
+    if (!lower)
+        return 0;
+    memset(lower, 0, sizeof *lower);
+    memcpy(lower->bits, dir->bits, sizeof lower->bits);
+    lower->bits[0] &= ~(uint64_t)1;
+    lower->open = dir->open;
+    return __atomic_compare_exchange_n(&dir->lower, &none, ref, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) ? ref : none;
+}
+
+bool ovl_cache_ask_lower(struct ovl_ctx *ctx, struct ovl_node *node)
+{
+    const struct ovl *o = node->ovl;
+    const struct ovl_stack in = node->in;
+    struct ovl_cache *cache = cache_of(ctx, node->ovl, &in);
+    struct directory *dir = cache ? ovl_cache_at(cache, in.record) : NULL;
+    uint32_t lower = dir && o->has_upper && ovl_has_lower(o, &in) ? lower_of(cache, dir) : 0;
+    if (!lower)
+        return false;
+    struct ovl_cached cached;
+    enter(&node->in, cache, lower);
+    bool known = ovl_cache_ask(ctx, node, &cached);
+    node->in = in;
+    return known;
 }
 
 bool ovl_cache_ask_mount(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl_cached *cached)
@@ -472,7 +531,7 @@ static uint64_t *find_word(struct ovl_cache *cache, struct ovl *o, const struct 
     return word;
 }
 
-uint64_t *ovl_cache_begin(struct ovl *o, const struct ovl_node *node, bool alone)
+uint64_t *ovl_cache_begin(struct ovl *o, const struct ovl_node *node, bool alone, uint64_t *before)
 {
     struct ovl_cache *cache = ovl_cache_for_changing(o);
     uint64_t *word = cache ? find_word(cache, o, node) : NULL;
@@ -482,8 +541,8 @@ uint64_t *ovl_cache_begin(struct ovl *o, const struct ovl_node *node, bool alone
     /* Busy by a killed process, or by the outer call of this thread, which is still at it. */
     if (state_of(now) == BUSY && version_of(now) && !alone)
         return NULL;
-    uint64_t version = (version_of(now) + 1) & VERSION_MASK;
-    __atomic_store_n(word, make_word(BUSY, 0, 0, version ? version : 1, 0), __ATOMIC_SEQ_CST);
+    __atomic_store_n(word, make_word(BUSY, 0, 0, next_version(now), 0), __ATOMIC_SEQ_CST);
+    *before = is_settled(now) ? now : 0;
     return word;
 }
 
@@ -496,7 +555,7 @@ void ovl_cache_end(uint64_t *word)
 int ovl_change_search(const struct ovl_node *dir, int (*change)(void *arg), void *arg)
 {
     struct ovl_held held;
-    int r = ovl_lock_names(dir, NULL, NULL, &held);
+    int r = ovl_lock_search(dir, &held);
     if (r < 0)
         return r;
     r = change(arg);

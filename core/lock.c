@@ -381,6 +381,7 @@ static int begin(struct ovl *o, struct ovl_held *held)
     held->owner = owner_now();
     held->bucket[0] = held->bucket[1] = -1;
     held->word[0] = held->word[1] = NULL;
+    held->before[0] = held->before[1] = 0;
     held->reader = HELD_BEFORE;
     return 0;
 }
@@ -416,11 +417,11 @@ static bool is_alone(const struct ovl_held *held, int buckets)
 static void begin_names(struct ovl *o, const struct ovl_node *a, const struct ovl_node *b, bool alone,
                         struct ovl_held *held)
 {
-    held->word[0] = a ? ovl_cache_begin(o, a, alone) : NULL;
-    held->word[1] = b ? ovl_cache_begin(o, b, alone) : NULL;
+    held->word[0] = a ? ovl_cache_begin(o, a, alone, &held->before[0]) : NULL;
+    held->word[1] = b ? ovl_cache_begin(o, b, alone, &held->before[1]) : NULL;
 }
 
-int ovl_lock_names(const struct ovl_node *a, const struct ovl_node *b, const char *group, struct ovl_held *held)
+static int lock_names(const struct ovl_node *a, const struct ovl_node *b, const char *group, struct ovl_held *held)
 {
     const int first = bucket_of_name(a);
     const int second = b ? bucket_of_name(b) : group ? bucket_of(group, ovl_strlen(group)) : first;
@@ -428,6 +429,28 @@ int ovl_lock_names(const struct ovl_node *a, const struct ovl_node *b, const cha
     if (r == 0)
         begin_names(a->ovl, a, b, is_alone(held, first == second ? 1 : 2), held);
     return r;
+}
+
+/* What was known of the names when they were locked is true until we change them. */
+static void remember(struct ovl_node *a, struct ovl_node *b, const struct ovl_held *held)
+{
+    if (a)
+        a->before = held->before[0];
+    if (b)
+        b->before = held->before[1];
+}
+
+int ovl_lock_names(struct ovl_node *a, struct ovl_node *b, const char *group, struct ovl_held *held)
+{
+    int r = lock_names(a, b, group, held);
+    if (r == 0)
+        remember(a, b, held);
+    return r;
+}
+
+int ovl_lock_search(const struct ovl_node *dir, struct ovl_held *held)
+{
+    return lock_names(dir, NULL, NULL, held);
 }
 
 int ovl_lock_dirs(struct ovl *o, const char *a, const char *b, struct ovl_held *held)
@@ -446,7 +469,7 @@ int ovl_lock_listing(const struct ovl_node *dir, struct ovl_held *held)
     return nested ? -EDEADLK : ovl_lock_dirs(dir->ovl, dir->path, NULL, held);
 }
 
-int ovl_lock_tree(struct ovl *o, const struct ovl_node *a, const struct ovl_node *b, struct ovl_held *held)
+int ovl_lock_tree(struct ovl *o, struct ovl_node *a, struct ovl_node *b, struct ovl_held *held)
 {
     int r = begin(o, held);
     if (r < 0)
@@ -458,6 +481,7 @@ int ovl_lock_tree(struct ovl *o, const struct ovl_node *a, const struct ovl_node
     }
     held->reader = HELD_TREE;
     begin_names(o, a, b, true, held);
+    remember(a, b, held);
     return 0;
 }
 

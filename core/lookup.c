@@ -125,27 +125,6 @@ static int ask_layer(struct ovl_ctx *ctx, struct ovl_node *node, unsigned k, cha
     return S_ISDIR(st->st_mode) ? take_directory(ctx, node, k, real) : take_file(node, k, real, st);
 }
 
-/* The plain walk. */
-static int ask_layers(struct ovl_ctx *ctx, struct ovl_node *node)
-{
-    const struct ovl *o = node->ovl;
-    struct stat st;
-    size_t mark = ctx->used;
-    char *probe = node->real;
-    int r = 1;
-    for (unsigned k = ovl_stack_next(&node->in, 0, o->layers); r == 1 && k < o->layers;
-         k = ovl_stack_next(&node->in, k + 1, o->layers)) {
-        int fds = ctx->fds;
-        r = ask_layer(ctx, node, k, probe, &st);
-        if (!node->exists || node->top != k)
-            ovl_ctx_close(ctx, fds);
-        if (node->exists && probe == node->real && !(probe = ovl_ctx_alloc(ctx, OVL_REAL_MAX)))
-            r = -ENOMEM;
-    }
-    ovl_ctx_reset(ctx, mark);
-    return r < 0 ? r : 0;
-}
-
 static void begin_look(struct ovl_node *node)
 {
     node->exists = node->partly = node->linked = false;
@@ -166,6 +145,45 @@ static bool complete(struct ovl_ctx *ctx, struct ovl_node *node, bool type_only)
         return false;
     node->partly = false;
     return true;
+}
+
+static bool is_first_lower(const struct ovl *o, const struct ovl_stack *in, unsigned k)
+{
+    return o->has_upper && k > 0 && ovl_stack_next(in, 1, o->layers) == k;
+}
+
+/* The upper has nothing to say of the name: what the lower layers say is the same whenever it is asked, so it need not
+ * be asked layer by layer. */
+static bool find_lower(struct ovl_ctx *ctx, struct ovl_node *node)
+{
+    begin_look(node);
+    if (ovl_cache_ask_lower(ctx, node) && (!node->exists || complete(ctx, node, false)))
+        return true;
+    begin_look(node);
+    return false;
+}
+
+/* The plain walk. */
+static int ask_layers(struct ovl_ctx *ctx, struct ovl_node *node)
+{
+    const struct ovl *o = node->ovl;
+    struct stat st;
+    size_t mark = ctx->used;
+    char *probe = node->real;
+    int r = 1;
+    for (unsigned k = ovl_stack_next(&node->in, 0, o->layers); r == 1 && k < o->layers;
+         k = ovl_stack_next(&node->in, k + 1, o->layers)) {
+        int fds = ctx->fds;
+        if (is_first_lower(o, &node->in, k) && !node->exists && find_lower(ctx, node))
+            break;
+        r = ask_layer(ctx, node, k, probe, &st);
+        if (!node->exists || node->top != k)
+            ovl_ctx_close(ctx, fds);
+        if (node->exists && probe == node->real && !(probe = ovl_ctx_alloc(ctx, OVL_REAL_MAX)))
+            r = -ENOMEM;
+    }
+    ovl_ctx_reset(ctx, mark);
+    return r < 0 ? r : 0;
 }
 
 static int look(struct ovl_ctx *ctx, struct ovl_node *node, bool type_only)
@@ -218,11 +236,12 @@ int ovl_lower_has(struct ovl_ctx *ctx, const struct ovl_node *node)
     below->name = node->name;
     memcpy(below->path, node->path, node->length + 1);
     below->in = node->in;
+    int fds = ctx->fds;
+    bool known = ovl_cache_ask_lower(ctx, below);
     if (node->ovl->has_upper)
         below->in.bits[0] &= ~(uint64_t)1;
     below->in.record = 0;
-    int fds = ctx->fds;
-    int r = ovl_lookup(ctx, below);
+    int r = known ? 0 : ovl_lookup(ctx, below);
     if (r == 0)
         r = below->exists;
     ovl_ctx_close(ctx, fds);

@@ -303,6 +303,8 @@ struct ovl_cached {
 };
 /* Whether the cache knows the name: fills exists, top, dirs, and of st the type.  The node says "not there" before. */
 bool ovl_cache_ask(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl_cached *cached);
+/* The same, without the upper. */
+bool ovl_cache_ask_lower(struct ovl_ctx *ctx, struct ovl_node *node);
 /* The same for the directory of the node's overlay. */
 bool ovl_cache_ask_mount(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl_cached *cached);
 /* The whole of node->path, below the mount of node->ovl, without links and dots: 1 when it is known, as for
@@ -317,7 +319,7 @@ bool ovl_cache_build(struct ovl_ctx *ctx, const struct ovl_node *node);
 bool ovl_cache_list(struct ovl_ctx *ctx, const struct ovl_node *dir, struct ovl_listing *listing);
 /* With the change lock: the name changes from now on, until ovl_cache_end() with what this returned.  `alone`: no outer
  * call of this thread holds the same lock. */
-uint64_t *ovl_cache_begin(struct ovl *o, const struct ovl_node *node, bool alone);
+uint64_t *ovl_cache_begin(struct ovl *o, const struct ovl_node *node, bool alone, uint64_t *before);
 void ovl_cache_end(uint64_t *word);
 
 /* ---- lock.c ------------------------------------------------------------------------------------ */
@@ -329,17 +331,20 @@ struct ovl_held {
     int bucket[2];     /* -1: none; equal ones are held once */
     int reader;        /* slot; -1: the tree is held as a whole; -2: by an outer call of the same thread */
     uint64_t *word[2]; /* cache.c: of the names that change */
+    uint64_t before[2];
 };
 /* The names of a and b (NULL: only a) change, each in its directory, and of the group with that index (NULL: none).
  * Other directories can be changed meanwhile. -EACCES when the work directory can't be used. In a call that a library
  * makes while this thread holds the lock already: what is held is shared, -EDEADLK where that can't be. */
-int ovl_lock_names(const struct ovl_node *a, const struct ovl_node *b, const char *group, struct ovl_held *held);
+int ovl_lock_names(struct ovl_node *a, struct ovl_node *b, const char *group, struct ovl_held *held);
+/* Who may search the directory changes. */
+int ovl_lock_search(const struct ovl_node *dir, struct ovl_held *held);
 /* The same for what is no name: the directories at merged paths a and b, or groups (b NULL: only a). */
 int ovl_lock_dirs(struct ovl *o, const char *a, const char *b, struct ovl_held *held);
 /* No name changes in the directory while it is listed.  -EDEADLK when this thread holds anything already. */
 int ovl_lock_listing(const struct ovl_node *dir, struct ovl_held *held);
 /* Hold the whole tree: the directory a, and b (each may be NULL), moves or goes. */
-int ovl_lock_tree(struct ovl *o, const struct ovl_node *a, const struct ovl_node *b, struct ovl_held *held);
+int ovl_lock_tree(struct ovl *o, struct ovl_node *a, struct ovl_node *b, struct ovl_held *held);
 void ovl_unlock(struct ovl_held *held);
 #define OVL_SHARED_FILE "/state/shared"
 /* The mapping that processes share, attached if need be; NULL where it can't be. */
