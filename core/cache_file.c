@@ -14,6 +14,7 @@
 #define CACHE_MAGIC 0x3165686361636c6fu
 #define CACHE_DIR "/cache/names-"
 #define UNIT sizeof(uint64_t)
+#define MAP_AFTER 8 /* questions of one process */
 #define FIRST ((uint64_t)OVL_CACHE_FIRST)
 #define SEGMENTS OVL_CACHE_SEGMENTS
 
@@ -226,6 +227,13 @@ static struct ovl_cache *find(struct ovl *o, struct ovl_cache_state *state, bool
     return cache && cache->run == run ? cache : NULL;
 }
 
+/* To map it takes as long as some look-ups without it: most small programs have no more. */
+static bool is_worth_it(struct ovl *o)
+{
+    return __atomic_load_n(&o->cache, __ATOMIC_RELAXED) || ovl_cache_is_eager() ||
+           __atomic_add_fetch(&o->cache_asked, 1, __ATOMIC_RELAXED) > MAP_AFTER;
+}
+
 struct ovl_cache *ovl_cache_for_reading(struct ovl *o)
 {
     if (in_use == OVL_CACHE_OFF || __atomic_load_n(&o->cache_failed, __ATOMIC_RELAXED))
@@ -233,6 +241,8 @@ struct ovl_cache *ovl_cache_for_reading(struct ovl *o)
     struct ovl_shared *shared = ovl_shared(o);
     struct ovl_cache_state *state = shared ? ovl_shared_cache(shared) : NULL;
     if (!state || !__atomic_load_n(&state->run, __ATOMIC_ACQUIRE) || __atomic_load_n(&state->off, __ATOMIC_ACQUIRE))
+        return NULL;
+    if (!is_worth_it(o))
         return NULL;
     struct ovl_cache *cache = find(o, state, true);
     if (!cache)

@@ -252,16 +252,28 @@ bool ovl_is_dead(uint64_t owner)
     return ovl_with_descriptors(NULL, -1, ask_proc, &owner) == 1;
 }
 
+/* Clear the word of an owner that has ended. */
+static bool take_from_dead(const struct ovl_shared *shared, uint64_t *word, uint64_t seen)
+{
+    if (__atomic_load_n(&shared->mixed, __ATOMIC_SEQ_CST) || !ovl_is_dead(seen))
+        return false;
+    __atomic_compare_exchange_n(word, &seen, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    return true;
+}
+
 /* A waiter counts itself, then the kernel looks whether the word is as seen; who releases it clears the word, then
  * looks for waiters: one of them sees the other. */
 static void wait_for(struct ovl_shared *shared, uint64_t *word, uint64_t seen)
 {
     struct timespec timeout = {0, WAIT_NS};
+    const bool is_gone = ovl_sys_kill((pid_t)(uint32_t)seen, 0) == -ESRCH;
+    if (is_gone && take_from_dead(shared, word, seen))
+        return;
     __atomic_fetch_add(&shared->waiters, 1, __ATOMIC_SEQ_CST);
     int r = ovl_sys_futex((uint32_t *)(void *)word, FUTEX_WAIT, (uint32_t)seen, &timeout);
     __atomic_fetch_sub(&shared->waiters, 1, __ATOMIC_SEQ_CST);
-    if (r == -ETIMEDOUT && !__atomic_load_n(&shared->mixed, __ATOMIC_SEQ_CST) && ovl_is_dead(seen))
-        __atomic_compare_exchange_n(word, &seen, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    if (r == -ETIMEDOUT)
+        take_from_dead(shared, word, seen);
 }
 
 /* Whether this very thread holds the word: we are in a nested call. */

@@ -49,7 +49,8 @@ struct ovl {
     unsigned excludes;
     struct ovl_shared *shared; /* lock.c: mapped on first use; read and set atomically */
     struct ovl_cache *cache;   /* cache_file.c: the same */
-    bool cache_failed;         /* it can't be mapped */
+    unsigned cache_asked;      /* how often before it is mapped */
+    bool cache_failed;         /* it can't be */
 };
 
 /* A part of the name space: an overlay's mount, or (ovl NULL) a path below a mount that passes

@@ -45,7 +45,7 @@ FAULTS = [
     Fault("whiteout-shown", "2.2", "core/lookup.c",
           "r = ovl_is_whiteout(ctx, real, st);\n    if (r != 0)", "if (r != 0)"),
     Fault("reserved-names-shown", "2.4", "core/lookup.c",
-          "node->reserved = ovl_has_prefix(name, OVL_WH_PREFIX);", "node->reserved = false;"),
+          "node->reserved = ovl_has_prefix(node->path + node->name, OVL_WH_PREFIX);", "node->reserved = false;"),
     Fault("removed-name-listed", "2.5", "core/merge.c", "return add(m, layer, hidden, 0, DT_REG, true);", "return 0;"),
     Fault("listed-number", "2.5", "core/merge.c",
           "shown->ino = ovl_identity_dir_ino(o, o->layer[lowest->layer].dev, lowest->ino);", "(void)lowest;"),

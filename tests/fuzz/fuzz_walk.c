@@ -107,6 +107,7 @@ static void make_tree(void)
     char template[] = "/tmp/ovl-walk-XXXXXX";
     char conf[PATH_MAX * 8];
     struct ovl_message why = {""};
+    ovl_cache_use(OVL_CACHE_OFF); /* whose file is written */
     CHECK(mkdtemp(template) && realpath(template, root));
     atexit(remove_tree);
     put("lower/dir/file");

@@ -10,6 +10,7 @@
 #include "sys.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 
 long __real_ovl_sys_raw(long nr, long a, long b, long c, long d, long e, long f);
@@ -98,6 +99,49 @@ static long pass_on(long nr, long a, long b, long c, long d, long e, long f)
     return __real_ovl_sys_raw(nr, a, b, c, d, e, f);
 }
 
+/* Killed after another one, a process leaves what it leaves when it is killed before the next. */
+static bool only_reads(long nr, long c)
+{
+    switch (nr) {
+    case SYS_openat:
+        return !(c & (O_CREAT | O_TRUNC));
+    case SYS_newfstatat:
+    case SYS_fstat:
+    case SYS_statx:
+    case SYS_faccessat:
+    case SYS_faccessat2:
+    case SYS_readlinkat:
+    case SYS_lgetxattr:
+    case SYS_fgetxattr:
+    case SYS_llistxattr:
+    case SYS_flistxattr:
+    case SYS_getdents64:
+    case SYS_read:
+    case SYS_close:
+    case SYS_mmap:
+    case SYS_munmap:
+    case SYS_prlimit64:
+    case SYS_sigaltstack:
+    case SYS_rt_sigprocmask:
+        return true;
+    default:
+        return !can_fail(nr);
+    }
+}
+
+/* Whether a fault can be had at this call at all. */
+static bool counts(long nr, long c)
+{
+    switch (fault.error) {
+    case FAULT_KILL:
+        return true;
+    case FAULT_KILL_AFTER:
+        return !only_reads(nr, c);
+    default:
+        return can_fail(nr);
+    }
+}
+
 static bool kills(int error)
 {
     return error == FAULT_KILL || error == FAULT_KILL_AFTER;
@@ -122,7 +166,7 @@ long __wrap_ovl_sys_raw(long nr, long a, long b, long c, long d, long e, long f)
         run_before(nr);
         return pass_on(nr, a, b, c, d, e, f);
     }
-    if (!fault.on || (!can_fail(nr) && !kills(fault.error)) || ++fault.calls != fault.fail_at)
+    if (!fault.on || !counts(nr, c) || ++fault.calls != fault.fail_at)
         return pass_on(nr, a, b, c, d, e, f);
     fault.hit = nr;
     if (fault.error == FAULT_KILL_AFTER)

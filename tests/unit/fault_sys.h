@@ -7,8 +7,8 @@
 
 #include <stdbool.h>
 
-/* In place of an error: the process is killed instead of making the call, or when it is made: before what it then would
- * have written into shared memory. */
+/* In place of an error: the process is killed instead of making the call, or (calls that change something only) when it
+ * is made: before what it then would have written into shared memory. */
 #define FAULT_KILL 0
 #define FAULT_KILL_AFTER (-1)
 

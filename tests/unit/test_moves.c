@@ -214,8 +214,9 @@ static void die_moving(struct fixture *f, const char *from, const char *to, bool
         struct ovl_held held;
         char in_upper[OVL_PATH_MAX];
         snprintf(in_upper, sizeof in_upper, "%s%s", real(f, "upper"), to);
-        const struct ovl_node *node = find(f, from);
-        if (ovl_lock_tree(f->ovl, NULL, NULL, &held) == 0 &&
+        struct ovl_node *node = find(f, from), *target = ovl_node_new(&f->ctx);
+        if (ovl_resolve(&f->ctx, NULL, merged(f, to), OVL_NAME, target) == 0 &&
+            ovl_lock_tree(f->ovl, node, target, &held) == 0 &&
             ovl_moves_begin(&f->ctx, node, merged(f, to), OVL_MOVE_TO) && (!after || rename(node->real, in_upper) == 0))
             kill(getpid(), SIGKILL);
         _exit(1);
