@@ -96,12 +96,13 @@ static int find_object(struct ovl_ctx *ctx, const struct ovl_node *node, unsigne
         return r;
     if (ovl_stack_next(&node->in, k + 1, o->layers) == o->layers)
         return -ENOENT;
-    r = ovl_has_whiteout(ctx, o->layer[k].path, rel);
-    if (r != 0)
-        return r;
-    /* Made since we looked, and its whiteout gone: what lies below must not be seen for it. */
+    const int hidden = ovl_has_whiteout(ctx, o->layer[k].path, rel);
+    if (hidden < 0)
+        return hidden;
+    /* Made since we looked: if its whiteout is gone, what lies below must not be seen for it, and if it has one, which
+     * was made to remove or rename it, it is there until that happens. */
     r = k == 0 && o->has_upper && o->whiteout == OVL_WHITEOUT_OCI ? ovl_sys_lstat(real, st) : -ENOENT;
-    return r == -ENOTDIR ? -ENOENT : r;
+    return r != -ENOENT && r != -ENOTDIR ? r : hidden ? 1 : -ENOENT;
 }
 
 /* What layer k says of the name: 1 go on to the next layer, 0 decided, or an error. */

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static void the_highest_layer_wins(void **state)
 {
@@ -394,6 +395,34 @@ static void a_deep_directory_is_found_again(void **state)
     assert_int_equal(locate_deep(f, DEEP + 1, "d", &calls), -ENOENT);
 }
 
+static void copy_up_and_hide(void *arg)
+{
+    const struct fixture *f = arg;
+    make_dir(f, "upper/d", 0755);
+    make_file(f, "upper/.wh.d", 0644, "");
+}
+
+/* A directory that only a lower layer has is renamed: it is copied up, its old name gets a whiteout, it goes.  Whoever
+ * looks at it while that has come as far as the whiteout finds it, wherever that falls in the look-up. */
+static void a_name_is_there_until_its_rename(void **state)
+{
+    struct fixture *f = *state;
+    make_file(f, "lower1/d/below", 0644, "");
+    make_dir(f, "upper", 0755);
+    fixture_open(f, "");
+    unsigned n = 0;
+    do {
+        fault_run_before(++n, 0, copy_up_and_hide, f);
+        bool exists = find(f, "/d")->exists;
+        fault_disarm();
+        if (!exists)
+            fail_msg("missing when it is copied up and hidden before call %u", n);
+        rmdir(real(f, "upper/d"));
+        unlink(real(f, "upper/.wh.d"));
+    } while (fault_hit() >= 0);
+    assert_true(n > 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -414,6 +443,7 @@ int main(void)
         FIXTURE_TEST(long_names),
         FIXTURE_TEST(many_layers),
         FIXTURE_TEST(a_deep_directory_is_found_again),
+        FIXTURE_TEST(a_name_is_there_until_its_rename),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
