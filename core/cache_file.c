@@ -194,6 +194,16 @@ static void release(struct ovl_cache *cache)
     ovl_sys_munmap(cache, sizeof *cache);
 }
 
+/* Before anything is kept in it: whoever makes a change from now on looks for it.  A process that outlives its run may
+ * come here when the next one has begun, whose cache must not be forgotten for that. */
+static void tell_made(struct ovl_cache_state *state, uint64_t run)
+{
+    uint64_t seen = __atomic_load_n(&state->made, __ATOMIC_SEQ_CST);
+    while (seen < run &&
+           !__atomic_compare_exchange_n(&state->made, &seen, run, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+        ;
+}
+
 static struct ovl_cache *attach(struct ovl *o, struct ovl_cache_state *state, uint64_t run, bool make)
 {
     struct ovl_cache *cache = ovl_sys_mmap(sizeof *cache, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
@@ -208,8 +218,7 @@ static struct ovl_cache *attach(struct ovl *o, struct ovl_cache_state *state, ui
         release(cache);
         return NULL;
     }
-    /* Before anything is kept in it: whoever makes a change from now on looks for it. */
-    __atomic_store_n(&state->made, run, __ATOMIC_SEQ_CST);
+    tell_made(state, run);
     return cache;
 }
 
