@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The directory cache: what look-ups and listings found out, for all processes of a run (docs/cache.md).
+ * The directory cache: what look-ups and listings found out, for all processes of a run (docs/cache.md; tests/model).
  *
  * A directory has a record (the layers that merge to it) and, once it has been listed, a table of all its names.  A
  * name has one word, which says in which layer it shows, and its version.  What must hold:
@@ -456,10 +456,11 @@ bool ovl_cache_tell(struct ovl_node *node, const struct ovl_cached *cached)
     if (!cached->word)
         return true;
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* what was looked at, before this */
-    uint64_t now = load(cached->word);
-    if (version_of(now) != version_of(cached->seen))
+    if (version_of(load(cached->word)) != version_of(cached->seen))
         return false;
-    uint64_t word = state_of(cached->seen) == BUSY ? 0 : describe(cached->cache, node, cached->seen);
+    /* Who could not tell the cache of a change that we met has put it off before. */
+    bool keeps = state_of(cached->seen) != BUSY && ovl_cache_for_reading(node->ovl) == cached->cache;
+    uint64_t word = keeps ? describe(cached->cache, node, cached->seen) : 0;
     uint64_t seen = cached->seen;
     if (word && __atomic_compare_exchange_n(cached->word, &seen, word, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) &&
         child_of(word)) {
@@ -614,7 +615,8 @@ static bool publish(struct ovl_ctx *ctx, struct ovl_cache *cache, const struct o
     return names != 0;
 }
 
-/* With the directory's lock, and only while look-ups still come to this record. */
+/* With the directory's lock, and only while look-ups still come to this record and the cache is told of all changes:
+ * else the record may be of another directory, and there are readers that came to it before. */
 static bool publish_locked(struct ovl_ctx *ctx, struct ovl_cache *cache, const struct ovl_node *dir,
                            struct directory *record)
 {
@@ -622,7 +624,7 @@ static bool publish_locked(struct ovl_ctx *ctx, struct ovl_cache *cache, const s
     bool lost = false, made = false;
     if (ovl_lock_listing(dir, &held) < 0)
         return false;
-    if (reach(cache, dir->ovl, dir->path, dir->length, &lost) == record)
+    if (ovl_cache_for_reading(dir->ovl) == cache && reach(cache, dir->ovl, dir->path, dir->length, &lost) == record)
         made = publish(ctx, cache, dir, record);
     ovl_unlock(&held);
     return made;
