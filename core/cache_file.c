@@ -222,10 +222,12 @@ static struct ovl_cache *attach(struct ovl *o, struct ovl_cache_state *state, ui
     return cache;
 }
 
-/* The cache of this run.  One of a run before stays mapped: another thread may be reading in it. */
+/* The cache of this run.  One of a run before stays mapped: another thread may be reading in it.  A file that was made
+ * and is gone is not made again: those who have mapped the first one would not be told what changes. */
 static struct ovl_cache *find(struct ovl *o, struct ovl_cache_state *state, bool make)
 {
     const uint64_t run = __atomic_load_n(&state->run, __ATOMIC_ACQUIRE);
+    make &= __atomic_load_n(&state->made, __ATOMIC_SEQ_CST) != run;
     struct ovl_cache *cache = __atomic_load_n(&o->cache, __ATOMIC_ACQUIRE);
     if (cache && cache->run == run)
         return cache;
