@@ -172,6 +172,7 @@ differential_long() {
     differential 200000 1 --processes 4
     differential 200000 1 --processes 4 --shared
     OVL_LIBRARY=$public/libovl.so /usr/bin/python3 tests/differential/planted.py
+    /usr/bin/python3 tests/differential/planted_cache.py
 }
 
 # example NAME: run examples/NAME.sh as an ordinary user.

@@ -116,9 +116,11 @@ def test_the_program_itself(world, concurrency, user_only, how):
 
 
 @pytest.mark.untraced("the trace would be its slowest part")
-@pytest.mark.parametrize("how, options", [("work", ""), ("kill", ",whiteout=kernel")])
-def test_five_seconds(world, concurrency, user_only, how, options):
+@pytest.mark.parametrize("how, options, cache", [("work", "", ""), ("kill", ",whiteout=kernel", ""),
+                                                 ("work", ",whiteout=kernel", "eager"), ("kill", "", "eager")])
+def test_five_seconds(world, concurrency, user_only, how, options, cache):
     side = make(world, "ovl", options)
+    side.environment["OVL_CACHE"] = cache
     run(side, concurrency, how, 5)
     check_upper(side, how)
 

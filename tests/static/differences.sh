@@ -10,3 +10,4 @@ if ! command -v python3 >/dev/null; then
 fi
 python3 tests/integration/differences.py | cmp - docs/differences.md
 python3 tests/differential/planted.py --check
+python3 tests/differential/planted_cache.py --check

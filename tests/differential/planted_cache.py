@@ -1,0 +1,134 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Faults, planted one at a time in a copy of libovl, which the tests of the directory cache must find.
+
+    planted_cache.py [--check] [NAME...]      --check: only whether each fault still fits the sources
+
+Each one is hunted by tests/unit/test_cache.c, then by tests/integration/test_cache.py, then by the differential test;
+the first to find it is told.  Where two processes must meet, the fault brings a pause with it.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+from planted import HERE, ROOT, Copy, Fault, misfit
+
+OPERATIONS = 30000
+PAUSE = "ovl_sys_raw(SYS_nanosleep, (long)&(struct timespec){0, 2000000}, 0, 0, 0, 0, 0);"
+BUSY = "__atomic_store_n(word, make_word(BUSY, 0, 0, version ? version : 1, 0), __ATOMIC_SEQ_CST);\n    return word;"
+
+FAULTS = [
+    Fault("not-busy-before", "2.1", "core/cache.c", BUSY, "return version == UINT64_MAX ? NULL : word;"),
+    Fault("no-new-version", "2.1", "core/cache.c",
+          "uint64_t version = (version_of(now) + 1) & VERSION_MASK;", "uint64_t version = version_of(now);"),
+    Fault("plain-store", "2.1", "core/cache.c",
+          "if (version_of(now) != version_of(cached->seen))\n        return false;",
+          f"if (version_of(now) == VERSION_MASK)\n        return false;\n    {PAUSE}\n"
+          "    if (state_of(cached->seen) == UNKNOWN)\n        __atomic_store_n(cached->word, cached->seen, __ATOMIC_SEQ_CST);"),
+    Fault("busy-is-kept", "2.1", "core/cache.c", "state_of(cached->seen) == BUSY ? 0 : describe(", "describe("),
+    Fault("listed-without-lock", "2.5", "core/cache.c",
+          "? publish_locked(ctx, cache, dir, record)", "? publish(ctx, cache, dir, record)"),
+    Fault("not-looked-whether-reached", "2.5", "core/cache.c",
+          "if (reach(cache, dir->ovl, dir->path, dir->length, &lost) == record)",
+          "if (reach(cache, dir->ovl, dir->path, dir->length, &lost) || record)"),
+    Fault("child-kept-over-removal", "3.6", "core/lock.c", "begin_names(o, a, b, true, held);",
+          "(void)a, (void)b;"),
+    Fault("second-name-kept", "3.6", "core/lock.c", "b ? ovl_cache_begin(o, b, alone) : NULL", "NULL"),
+    Fault("new-name-not-inserted", "3.7", "core/cache.c", "    link_name(names, name, ref);\n    *place", "    *place"),
+    Fault("no-room-forgotten", "3.7", "core/cache.c",
+          "__atomic_store_n(&dir->names, 0, __ATOMIC_SEQ_CST);", ";"),
+    Fault("off-not-set", "1.14", "core/cache_file.c",
+          "__atomic_store_n(&ovl_shared_cache(shared)->off, 1, __ATOMIC_SEQ_CST);", ";"),
+    Fault("search-kept-over-chmod", "3.9", "core/cache.c",
+          "int r = ovl_lock_names(dir, NULL, NULL, &held);", "int r = ovl_lock_dirs(dir->ovl, dir->path, NULL, &held);"),
+    Fault("search-not-asked-for", "3.9", "core/cache.c", "(!dir->open && !may_search(ctx, node))", "false"),
+    Fault("groups-ignored", "3.5", "core/cache.c", "ovl_shared_has_groups(ovl_shared(o))", "false"),
+    Fault("old-numbers-listed", "2.5", "core/cache.c",
+          "if (!is_found(word) || version_of(word) != 0)\n            return false;", ""),
+    Fault("added-names-not-listed", "2.5", "core/cache.c",
+          "return __atomic_load_n(&names->added, __ATOMIC_ACQUIRE) == 0;", "return true;"),
+    Fault("record-of-another-run", "3.4", "core/cache.c", "ovl_cache_run(cache) == dir->run ? cache", "cache"),
+    Fault("run-not-looked-at", "3.4", "core/cache_file.c", "if (cache && cache->run == run)\n        return cache;",
+          "if (cache)\n        return cache;"),
+    Fault("file-made-twice", "3.4", "core/cache_file.c",
+          "make &= __atomic_load_n(&state->made, __ATOMIC_SEQ_CST) != run;", ""),
+    Fault("impure-kept", "2.7", "core/cache.c", "if (node->dirs.impure || node->in.impure)\n        return 0;", ""),
+    Fault("nested-change-ends-the-outer", "3.4", "core/cache.c",
+          "if (state_of(now) == BUSY && version_of(now) && !alone)\n        return NULL;", ""),
+]
+
+
+class Tested(Copy):
+    """A copy with its tests."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        shutil.copytree(ROOT / "tests", self.root / "tests")
+        self.call("cmake", "-S", str(self.root), "-B", str(self.root / "b"), "-DOVL_TESTS=ON", "-DOVL_BENCH=OFF")
+
+    def build(self):
+        self.call("cmake", "--build", str(self.root / "b"), "-j2", "--target", "ovl", "test_cache")
+        return self.root / "b/shim/libovl.so"
+
+
+def hunters(library):
+    environment = {**os.environ, "OVL_LIBRARY": str(library)}
+    unit = str(library.parent.parent / "tests/unit/test_cache")
+    integration = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not long",
+                   str(ROOT / "tests/integration/test_cache.py")]
+    differential = [sys.executable, str(HERE / "run.py"), "--operations", str(OPERATIONS), "--seed", "1",
+                    "--no-shrink", "--library", str(library), "--keep", str(library.parent / "found")]
+    return (("unit", [unit], environment), ("integration", integration, environment),
+            ("differential", differential, {**environment, "OVL_CACHE": "eager"}))
+
+
+def hunt(library):
+    """Who found it, and what was seen."""
+    for name, argv, environment in hunters(library):
+        # One that stands still has its signals blocked, and children.
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+                              errors="replace", start_new_session=True) as process:
+            try:
+                out = process.communicate(timeout=300)[0]
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, 9)
+                return name, "stands still"
+        if process.returncode:
+            told = [line for line in out.splitlines() if line.startswith(("[  FAILED  ] ", "FAILED", "operation"))]
+            return name, told[0] if told else out[-100:]
+    return None, ""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
+    faults = [fault for fault in FAULTS if not options.names or fault.name in options.names]
+    misfits = [text for text in map(misfit, faults) if text]
+    if misfits:
+        raise SystemExit("\n".join(misfits))
+    if options.check:
+        print(f"{len(faults)} faults fit the sources")
+        return 0
+    missed = 0
+    with tempfile.TemporaryDirectory(prefix="ovl") as folder:
+        os.chmod(folder, 0o755)
+        copy = Tested(folder)
+        for fault in faults:
+            start = time.time()
+            who, seen = hunt(copy.with_fault(fault))
+            missed += who is None
+            print(f"{fault.rule:5} {fault.name:30} {who or 'NOT FOUND':13} {time.time() - start:4.0f} s  {seen[:100]}",
+                  flush=True)
+    print(f"{len(faults) - missed} of {len(faults)} faults found")
+    return missed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

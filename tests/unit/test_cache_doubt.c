@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The directory cache where something is in doubt: writers at work or killed, no room, no file, another run.
+ */
+#define _GNU_SOURCE
+#include "fault_sys.h"
+#include "fixture_cache.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- changes ---------------------------------------------------------------------------------------------- */
+
+/* A process takes the lock of a name, begins to remove it, and is killed. */
+static void kill_remover(struct fixture *f, const char *path, const char *whiteout)
+{
+    int status;
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct ovl_held held;
+        const struct ovl_node *node = find(f, path);
+        if (ovl_lock_names(node, NULL, NULL, &held) == 0) {
+            make_file(f, whiteout, 0644, "");
+            kill(getpid(), SIGKILL);
+        }
+        _exit(1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+}
+
+static void replace_by_directory(struct fixture *f)
+{
+    if (op_unlink(f, "/d/g") < 0 || op_mkdir(f, "/d/g", 0755) < 0 ||
+        op_write(f, "/d/g/in", O_WRONLY | O_CREAT, 0600, "in") < 0)
+        _exit(1);
+}
+
+static void replace_by_file(struct fixture *f)
+{
+    if (op_unlink(f, "/d/g/in") < 0 || op_rmdir(f, "/d/g") < 0 ||
+        op_write(f, "/d/g", O_WRONLY | O_CREAT, 0600, "file again") < 0)
+        _exit(1);
+}
+
+static void killed_writers_leave_doubt(void **state)
+{
+    struct fixture *f = *state;
+    cache_layers(f);
+    assert_true(is_known(f, "/d/f"));
+    assert_int_equal(look(f, "/d/f"), 1);
+    kill_remover(f, "/d/f", "upper/d/.wh.f");
+    assert_false(is_known(f, "/d/f"));
+    assert_int_equal(look(f, "/d/f"), 0);
+    assert_int_equal(op_write(f, "/d/f", O_WRONLY | O_CREAT | O_EXCL, 0600, "again"), 0);
+    assert_true(is_known(f, "/d/f"));
+    AGREE(f, "/d/f");
+    /* A name that the table does not have yet is in doubt too. */
+    assert_true(is_known(f, "/d/other"));
+    kill_remover(f, "/d/other", "upper/d/other");
+    assert_false(is_known(f, "/d/other"));
+    assert_int_equal(look(f, "/d/other"), 1);
+    assert_string_equal(names(f, "/d"), "f g l other sub u ");
+}
+
+static void nested_changes_end_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct ovl_held outer, inner;
+    struct ovl_node outside, inside;
+    cache_layers(f);
+    assert_true(is_known(f, "/d/f"));
+    outside = *find(f, "/d/f");
+    inside = *find(f, "/d/f");
+    assert_int_equal(ovl_lock_names(&outside, NULL, NULL, &outer), 0);
+    assert_int_equal(ovl_lock_names(&inside, NULL, NULL, &inner), 0);
+    ovl_unlock(&inner);
+    look(f, "/d/f");
+    assert_true(cost(f, "/d/f") > 0);
+    make_file(f, "upper/d/.wh.f", 0644, "");
+    assert_int_equal(look(f, "/d/f"), 0);
+    ovl_unlock(&outer);
+    assert_true(is_known(f, "/d/f"));
+    assert_int_equal(look(f, "/d/f"), 0);
+}
+
+/* What is found while the name changes is not kept: the change may end before that. */
+static void change_meanwhile(void *arg)
+{
+    struct fixture *f = arg;
+    struct ovl_ctx kept = f->ctx;
+    assert_int_equal(ovl_ctx_begin(&f->ctx, f->space, &ovl_ops_kernel), 0);
+    if (op_unlink(f, "/d/new") == -ENOENT)
+        assert_int_equal(op_write(f, "/d/new", O_WRONLY | O_CREAT, 0600, ""), 0);
+    ovl_ctx_end(&f->ctx);
+    f->ctx = kept;
+}
+
+static void what_changed_meanwhile_is_not_kept(void **state)
+{
+    struct fixture *f = *state;
+    cache_layers(f);
+    for (unsigned n = 1; n < 40; n++) {
+        int before = look(f, "/d/new");
+        /* Let its word say that nothing is known. */
+        change_meanwhile(f);
+        change_meanwhile(f);
+        assert_int_equal(look(f, "/d"), 1);
+        fault_run_before(n, 0, change_meanwhile, f);
+        look(f, "/d/new");
+        fault_disarm();
+        bool changed = fault_hit() >= 0;
+        assert_int_equal(look(f, "/d/new"), changed ? !before : before);
+        AGREE(f, "/d/new");
+    }
+}
+
+/* Not while the look holds the lock, for which this would wait. */
+static void replace_meanwhile(void *arg)
+{
+    struct fixture *f = arg;
+    struct ovl_ctx kept = f->ctx;
+    struct ovl_held held;
+    assert_int_equal(ovl_ctx_begin(&f->ctx, f->space, &ovl_ops_kernel), 0);
+    if (ovl_lock_listing(find(f, ""), &held) == 0) {
+        ovl_unlock(&held);
+        in_child(f, look(f, "/d/g/in") == 1 ? replace_by_file : replace_by_directory);
+    }
+    ovl_ctx_end(&f->ctx);
+    f->ctx = kept;
+}
+
+/* A directory goes up, or comes and goes, while a table is made of it. */
+static void tables_of_what_went_are_not_used(void **state)
+{
+    struct fixture *f = *state;
+    make_file(f, "lower1/d/g", 0644, "");
+    fixture_open(f, "");
+    for (unsigned n = 1;; n++) {
+        ovl_cache_start(f->ovl);
+        fault_run_before(n, 0, replace_meanwhile, f);
+        look(f, "/d/g/in");
+        fault_disarm();
+        AGREE(f, "/d/g", "/d/g/in");
+        if (fault_hit() < 0)
+            break;
+    }
+}
+
+static void leave_no_room(struct fixture *f)
+{
+    struct ovl_cache *cache = ovl_cache_for_reading(f->ovl);
+    const struct rlimit small = {300000, 300000};
+    if (!cache || setrlimit(RLIMIT_FSIZE, &small) < 0)
+        _exit(2);
+    for (size_t size = 4096; size >= OVL_CACHE_ALIGN; size /= 2)
+        while (ovl_cache_alloc(cache, size))
+            ;
+    /* A new name has no place in its table: then that is none any more. */
+    if (op_write(f, "/d/new", O_WRONLY | O_CREAT, 0600, "new") < 0)
+        _exit(3);
+    if (look(f, "/d/new") != 1 || op_unlink(f, "/d/f") < 0)
+        _exit(4);
+    AGREE(f, "/d/new", "/d/f", "/d/sub/x", "/empty/none");
+}
+
+static void no_room_costs_only_time(void **state)
+{
+    struct fixture *f = *state;
+    cache_layers(f);
+    assert_true(is_known(f, "/d/sub"));
+    assert_true(is_known(f, "/d/none"));
+    in_child(f, leave_no_room);
+    assert_int_equal(look(f, "/d/new"), 1);
+    AGREE(f, "/d/new", "/d/f", "/d/sub/x", "/empty/none");
+}
+
+/* Each call that a look needs fails once. */
+static void failed_calls_leave_nothing_wrong(void **state)
+{
+    struct fixture *f = *state;
+    cache_layers(f);
+    for (int error = 0; error < 2; error++)
+        for (unsigned n = 1;; n++) {
+            ovl_cache_start(f->ovl);
+            f->ovl->cache_failed = false;
+            fault_arm(n, error ? ENOSPC : ENOMEM);
+            look(f, "/d/sub/x");
+            look(f, "/d/none");
+            fault_disarm();
+            bool hit = fault_hit() >= 0;
+            AGREE(f, "/d/none", "/d/sub/x");
+            if (!hit)
+                break;
+        }
+}
+
+static const char *cache_file(struct fixture *f)
+{
+    char name[64];
+    uint64_t run = ovl_shared_cache(ovl_shared(f->ovl))->run;
+    snprintf(name, sizeof name, "upper.work/cache/names-%ju", (uintmax_t)run);
+    return real(f, name);
+}
+
+static void change_without_the_file(struct fixture *f)
+{
+    ovl_cache_detach(f->ovl);
+    if (op_unlink(f, "/d/f") < 0)
+        _exit(1);
+}
+
+/* Who can't say what it changes tells the others to believe nothing. */
+static void one_without_it_switches_it_off(void **state)
+{
+    struct fixture *f = *state;
+    char file[OVL_PATH_MAX], aside[OVL_PATH_MAX];
+    cache_layers(f);
+    assert_true(is_known(f, "/d/f"));
+    strcpy(file, cache_file(f));
+    strcpy(aside, real(f, "aside"));
+    assert_int_equal(rename(file, aside), 0);
+    in_child(f, change_without_the_file);
+    assert_int_equal(look(f, "/d/f"), 0);
+    assert_false(is_known(f, "/d/g"));
+    assert_int_equal(rename(aside, file), 0);
+    assert_false(is_known(f, "/d/g"));
+    AGREE(f, "/d/f");
+    ovl_cache_start(f->ovl);
+    assert_true(is_known(f, "/d/f"));
+}
+
+static void look_without_the_file(struct fixture *f)
+{
+    ovl_cache_detach(f->ovl);
+    if (is_known(f, "/d/f") || look(f, "/d/f") != 1)
+        _exit(1);
+    f->ovl->cache_failed = false;
+    if (op_write(f, "/d/new", O_WRONLY | O_CREAT, 0600, "") < 0)
+        _exit(2);
+}
+
+/* The file of a run is made once: two of them would not know of each other. */
+static void there_are_not_two_of_a_run(void **state)
+{
+    struct fixture *f = *state;
+    cache_layers(f);
+    assert_true(is_known(f, "/d/f"));
+    assert_true(is_known(f, "/d/new"));
+    assert_int_equal(unlink(cache_file(f)), 0);
+    in_child(f, look_without_the_file);
+    assert_int_equal(look(f, "/d/new"), 1);
+    AGREE(f, "/d/new");
+}
+
+/* Between two runs the layers may change as they like. */
+static void a_new_run_forgets(void **state)
+{
+    struct fixture *f = *state;
+    cache_layers(f);
+    assert_true(is_known(f, "/d/none"));
+    assert_true(is_known(f, "/d/u"));
+    make_file(f, "upper/d/none", 0644, "");
+    assert_int_equal(unlink(real(f, "upper/d/u")), 0);
+    assert_int_equal(look(f, "/d/none"), 0); /* it is believed, so what follows shows something */
+    ovl_cache_start(f->ovl);
+    assert_int_equal(look(f, "/d/none"), 1);
+    assert_int_equal(look(f, "/d/u"), 0);
+    assert_true(is_known(f, "/d/none"));
+    AGREE(f, "/d/none", "/d/u");
+}
+
+/* A record that was found in one run and is used in the next. */
+static void records_are_of_one_run(void **state)
+{
+    struct fixture *f = *state;
+    struct ovl_listing listing;
+    cache_layers(f);
+    assert_true(is_dir_known(f, "/d"));
+    struct ovl_node dir = *find(f, "/d");
+    assert_true(dir.dirs.record != 0);
+    ovl_cache_start(f->ovl);
+    assert_false(ovl_cache_list(&f->ctx, &dir, &listing));
+    assert_true(is_dir_known(f, "/d"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CACHE_TEST(killed_writers_leave_doubt),
+        CACHE_TEST(nested_changes_end_nothing),
+        CACHE_TEST(what_changed_meanwhile_is_not_kept),
+        CACHE_TEST(tables_of_what_went_are_not_used),
+        CACHE_TEST(no_room_costs_only_time),
+        CACHE_TEST(failed_calls_leave_nothing_wrong),
+        CACHE_TEST(one_without_it_switches_it_off),
+        CACHE_TEST(there_are_not_two_of_a_run),
+        CACHE_TEST(a_new_run_forgets),
+        CACHE_TEST(records_are_of_one_run),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
