@@ -21,12 +21,11 @@ from planted import HERE, ROOT, Copy, Fault, misfit
 OPERATIONS = 30000
 UNIT = ("test_cache", "test_cache_doubt")
 PAUSE = "ovl_sys_raw(SYS_nanosleep, (long)&(struct timespec){0, 2000000}, 0, 0, 0, 0, 0);"
-BUSY = "__atomic_store_n(word, make_word(BUSY, 0, 0, version ? version : 1, 0), __ATOMIC_SEQ_CST);\n    return word;"
+BUSY = "make_word(BUSY, 0, 0, next_version(now), 0)"
 
 FAULTS = [
-    Fault("not-busy-before", "2.1", "core/cache.c", BUSY, "return version == UINT64_MAX ? NULL : word;"),
-    Fault("no-new-version", "2.1", "core/cache.c",
-          "uint64_t version = (version_of(now) + 1) & VERSION_MASK;", "uint64_t version = version_of(now);"),
+    Fault("not-busy-before", "2.1", "core/cache.c", f"__atomic_store_n(word, {BUSY}, __ATOMIC_SEQ_CST);", ""),
+    Fault("no-new-version", "2.1", "core/cache.c", BUSY, "make_word(BUSY, 0, 0, version_of(now), 0)"),
     Fault("version-not-compared", "2.1", "core/cache.c",
           "if (version_of(now) != version_of(cached->seen))\n        return false;", "(void)now;"),
     Fault("plain-store", "2.1", "core/cache.c",
@@ -38,14 +37,15 @@ FAULTS = [
           "? publish_locked(ctx, cache, dir, record)", "? publish(ctx, cache, dir, record)"),
     Fault("child-kept-over-removal", "3.6", "core/lock.c", "begin_names(o, a, b, true, held);",
           "(void)a, (void)b;"),
-    Fault("second-name-kept", "3.6", "core/lock.c", "b ? ovl_cache_begin(o, b, alone) : NULL", "NULL"),
+    Fault("second-name-kept", "3.6", "core/lock.c", "b ? ovl_cache_begin(o, b, alone, &held->before[1]) : NULL", "b ? NULL : NULL"),
     Fault("new-name-not-inserted", "3.7", "core/cache.c", "    link_name(names, name, ref);\n    *place", "    *place"),
     Fault("no-room-forgotten", "3.7", "core/cache.c",
           "__atomic_store_n(&dir->names, 0, __ATOMIC_SEQ_CST);", ";"),
     Fault("off-not-set", "1.14", "core/cache_file.c",
           "__atomic_store_n(&ovl_shared_cache(shared)->off, 1, __ATOMIC_SEQ_CST);", ";"),
     Fault("search-kept-over-chmod", "3.9", "core/cache.c",
-          "int r = ovl_lock_names(dir, NULL, NULL, &held);", "int r = ovl_lock_dirs(dir->ovl, dir->path, NULL, &held);"),
+          "int r = ovl_lock_search(dir, &held);",
+          "int r = ovl_lock_dirs(dir->ovl, dir->path, NULL, &held);"),
     Fault("search-not-asked-for", "3.9", "core/cache.c", "(!dir->open && !may_search(ctx, node))", "false"),
     Fault("groups-ignored", "3.5", "core/cache.c", "ovl_shared_has_groups(ovl_shared(o))", "false"),
     Fault("old-numbers-listed", "2.5", "core/cache.c",
@@ -58,6 +58,9 @@ FAULTS = [
     Fault("file-made-twice", "3.4", "core/cache_file.c",
           "make &= __atomic_load_n(&state->made, __ATOMIC_SEQ_CST) != run;", ""),
     Fault("impure-kept", "2.7", "core/cache.c", "if (node->dirs.impure || node->in.impure)\n        return 0;", ""),
+    Fault("said-twice-what-was-before", "3.7", "core/cache.c", "    node->before = 0;\n    return before;",
+          "    return before;"),
+    Fault("upper-taken-for-lower", "3.7", "core/cache.c", "    lower->bits[0] &= ~(uint64_t)1;\n", ""),
     Fault("nested-change-ends-the-outer", "3.4", "core/cache.c",
           "if (state_of(now) == BUSY && version_of(now) && !alone)\n        return NULL;", ""),
 ]

@@ -24,7 +24,7 @@ static void kill_remover(struct fixture *f, const char *path, const char *whiteo
     pid_t pid = fork();
     if (pid == 0) {
         struct ovl_held held;
-        const struct ovl_node *node = find(f, path);
+        struct ovl_node *node = find(f, path);
         if (ovl_lock_names(node, NULL, NULL, &held) == 0) {
             make_file(f, whiteout, 0644, "");
             kill(getpid(), SIGKILL);
