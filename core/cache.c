@@ -8,199 +8,17 @@
  * the next version; after the last one UNKNOWN.  So one that is killed leaves BUSY, which is slow and never wrong.
  *   - A reader keeps what the plain walk found only by a compare-and-swap from the very word that it had loaded before.
  *   - A table is complete from its publication on: what it does not have is not there.  Where the upper takes part, it
- * is listed and published under the directory's lock.
+ *     is listed and published under the directory's lock.
  *   - What is replaced (a word's record, a record's table) is out of reach then and changes no more: it was true until
  *     that moment, which lies in the call of whoever still reads it, as none keeps a reference beyond its call.
  */
-#include "types.h"
+#include "cache.h"
 
-#include <dirent.h>
 #include <unistd.h>
 
 #define BUILD_AFTER 4 /* look-ups in a directory that has no table */
 
-/* ---- words --------------------------------------------------------------------------------------- */
-
-enum state {
-    UNKNOWN = OVL_CACHE_UNKNOWN, /* the plain walk must say */
-    BUSY,                        /* so it must, and nothing is kept of that */
-    ABSENT,
-    KNOWN,
-    SINGLE, /* KNOWN, and no other hard link of it can have been copied up: it has none */
-};
-
-#define STATE_BITS 3
-#define TYPE_SHIFT 3 /* DT_* of dirent.h */
-#define TYPE_MASK 15u
-#define LAYER_SHIFT 7
-#define LAYER_MASK 1023u
-#define VERSION_SHIFT 17
-#define VERSION_BITS 21
-#define VERSION_MASK ((UINT64_C(1) << VERSION_BITS) - 1)
-#define CHILD_SHIFT 38 /* a directory's record, in units of OVL_CACHE_ALIGN; 0: not made */
-#define CHILD_UNIT (OVL_CACHE_ALIGN / sizeof(uint64_t))
-
-_Static_assert(OVL_LAYERS_MAX <= LAYER_MASK + 1, "a word names the layer");
-
-static enum state state_of(uint64_t word)
-{
-    return (enum state)(word & ((1u << STATE_BITS) - 1));
-}
-
-static uint64_t version_of(uint64_t word)
-{
-    return word >> VERSION_SHIFT & VERSION_MASK;
-}
-
-static uint32_t child_of(uint64_t word)
-{
-    return (uint32_t)(word >> CHILD_SHIFT) * (uint32_t)CHILD_UNIT;
-}
-
-static uint64_t make_word(enum state state, uint8_t type, unsigned layer, uint64_t version, uint32_t child)
-{
-    return (uint64_t)state | (uint64_t)type << TYPE_SHIFT | (uint64_t)layer << LAYER_SHIFT |
-           (version & VERSION_MASK) << VERSION_SHIFT | (uint64_t)(child / CHILD_UNIT) << CHILD_SHIFT;
-}
-
-static bool is_found(uint64_t word)
-{
-    return state_of(word) == KNOWN || state_of(word) == SINGLE;
-}
-
-static bool is_settled(uint64_t word)
-{
-    return is_found(word) || state_of(word) == ABSENT;
-}
-
-/* Never 0, which is that of a name that has not changed. */
-static uint64_t next_version(uint64_t word)
-{
-    const uint64_t version = (version_of(word) + 1) & VERSION_MASK;
-    return version ? version : 1;
-}
-
-static uint64_t load(const uint64_t *word)
-{
-    return __atomic_load_n(word, __ATOMIC_ACQUIRE);
-}
-
-/* ---- records and tables ---------------------------------------------------------------------------- */
-
-struct directory {
-    uint64_t bits[OVL_LAYERS_MAX / 64]; /* the layers that merge to it */
-    uint32_t names;                     /* its table; 0: none */
-    uint32_t asked;                     /* how often, without one; about */
-    uint32_t lower;                     /* the record of its lower layers alone, which never changes; 0: not made */
-    uint8_t open;                       /* everybody may search it */
-};
-
-struct name {
-    uint64_t word;
-    uint64_t ino; /* as a listing shows it; of version 0 only */
-    uint32_t next;
-    uint32_t hash;
-    uint8_t length;
-    char text[];
-};
-
-/* The first `count` names stand one after the other, in the order of the listing. */
-struct names {
-    uint32_t first, count;
-    uint32_t added; /* how many came later */
-    uint32_t mask;
-    uint32_t head[];
-};
-
-#define HASH_BEGIN 0x811c9dc5u /* FNV-1a */
-
-static inline uint32_t hash_add(uint32_t hash, char c)
-{
-    return (hash ^ (unsigned char)c) * 0x01000193u;
-}
-
-static uint32_t hash_of(const char *name, size_t n)
-{
-    uint32_t hash = HASH_BEGIN;
-    for (size_t i = 0; i < n; i++)
-        hash = hash_add(hash, name[i]);
-    return hash;
-}
-
-static size_t size_of_name(size_t length)
-{
-    return (sizeof(struct name) + length + 1 + 7) & ~(size_t)7;
-}
-
-static struct names *names_of(struct ovl_cache *cache, const struct directory *dir)
-{
-    uint32_t ref = __atomic_load_n(&dir->names, __ATOMIC_ACQUIRE);
-    return ref ? ovl_cache_at(cache, ref) : NULL;
-}
-
-/* Names are short, and memcmp is a call. */
-static bool is_same_text(const char *a, const char *b, size_t n)
-{
-    for (; n >= sizeof(uint64_t); n -= sizeof(uint64_t), a += sizeof(uint64_t), b += sizeof(uint64_t)) {
-        uint64_t x, y;
-        memcpy(&x, a, sizeof x);
-        memcpy(&y, b, sizeof y);
-        if (x != y)
-            return false;
-    }
-    while (n > 0 && *a == *b) {
-        a++;
-        b++;
-        n--;
-    }
-    return n == 0;
-}
-
-/* The name, NULL when the table has none; *lost when that can't be told. */
-static struct name *find_hashed(struct ovl_cache *cache, const struct names *names, const char *text, size_t n,
-                                uint32_t hash, bool *lost)
-{
-    uint32_t ref = __atomic_load_n(&names->head[hash & names->mask], __ATOMIC_ACQUIRE);
-    while (ref) {
-        struct name *name = ovl_cache_at(cache, ref);
-        if (!name)
-            break;
-        if (name->hash == hash && name->length == n && is_same_text(name->text, text, n))
-            return name;
-        ref = name->next;
-    }
-    *lost = ref != 0;
-    return NULL;
-}
-
-static struct name *find(struct ovl_cache *cache, const struct names *names, const char *text, size_t n, bool *lost)
-{
-    return find_hashed(cache, names, text, n, hash_of(text, n), lost);
-}
-
-static void fill_name(struct name *name, uint64_t word, uint64_t ino, const char *text, size_t n)
-{
-    *name = (struct name){.word = word, .ino = ino, .hash = hash_of(text, n), .length = (uint8_t)n};
-    memcpy(name->text, text, n);
-    name->text[n] = '\0';
-}
-
-static void link_name(struct names *names, struct name *name, uint32_t ref)
-{
-    uint32_t *head = &names->head[name->hash & names->mask];
-    name->next = *head;
-    __atomic_store_n(head, ref, __ATOMIC_RELEASE);
-}
-
 /* ---- reading ------------------------------------------------------------------------------------------ */
-
-static struct ovl_cache *cache_of(const struct ovl_ctx *ctx, struct ovl *o, const struct ovl_stack *dir)
-{
-    if (!dir->record || ctx->anchors)
-        return NULL;
-    struct ovl_cache *cache = ovl_cache_for_reading(o);
-    return cache && ovl_cache_run(cache) == dir->run ? cache : NULL;
-}
 
 /* What the kernel would ask for of the directory's uppermost layer when it walks through. */
 static bool may_search(struct ovl_ctx *ctx, const struct ovl_node *node)
@@ -472,61 +290,23 @@ bool ovl_cache_tell(struct ovl_node *node, const struct ovl_cached *cached)
 
 /* ---- changing -------------------------------------------------------------------------------------------- */
 
-static bool add_name(struct ovl_cache *cache, struct names *names, const char *text, size_t n, uint64_t word,
-                     uint64_t **place)
-{
-    uint32_t ref = ovl_cache_alloc(cache, size_of_name(n));
-    struct name *name = ref ? ovl_cache_at(cache, ref) : NULL;
-    if (!name)
-        return false;
-    fill_name(name, word, 0, text, n);
-    __atomic_fetch_add(&names->added, 1, __ATOMIC_RELAXED);
-    link_name(names, name, ref);
-    *place = &name->word;
-    return true;
-}
-
-/* The record that look-ups come to for the first bytes of a merged path; NULL when none has one for it.  *lost when
- * that can't be told. */
-static struct directory *reach(struct ovl_cache *cache, const struct ovl *o, const char *path, size_t length,
-                               bool *lost)
-{
-    uint64_t word = load(ovl_cache_root(cache));
-    for (size_t at = o->mount_length;;) {
-        struct directory *dir = is_found(word) && child_of(word) ? ovl_cache_at(cache, child_of(word)) : NULL;
-        *lost |= is_found(word) && child_of(word) && !dir;
-        if (!dir || at >= length || (at == 0 && length == 1))
-            return dir;
-        size_t begin = ++at;
-        while (at < length && path[at] != '/')
-            at++;
-        const struct names *names = names_of(cache, dir);
-        struct name *name = names ? find(cache, names, path + begin, at - begin, lost) : NULL;
-        if (!name)
-            return NULL;
-        word = load(&name->word);
-    }
-}
-
-static size_t parent_length(const struct ovl_node *node)
-{
-    return node->name > 1 ? node->name - 1 : 1;
-}
-
 /* The word that look-ups of the node's name come to, made if need be; NULL when there is none. */
 static uint64_t *find_word(struct ovl_cache *cache, struct ovl *o, const struct ovl_node *node)
 {
     bool lost = false;
     if (ovl_is_mount(node))
         return ovl_cache_root(cache);
-    struct directory *dir = reach(cache, o, node->path, parent_length(node), &lost);
+    struct directory *dir = ovl_cache_reach(cache, o, node->path, parent_length(node), &lost);
     struct names *names = dir ? names_of(cache, dir) : NULL;
     const char *text = node->path + node->name;
     const size_t n = node->length - node->name;
     struct name *name = names ? find(cache, names, text, n, &lost) : NULL;
     uint64_t *word = name ? &name->word : NULL;
-    if (!name && names && !lost && !add_name(cache, names, text, n, make_word(BUSY, 0, 0, 0, 0), &word))
-        __atomic_store_n(&dir->names, 0, __ATOMIC_SEQ_CST); /* no room: then the table is not complete any more */
+    if (!name && names && !lost) {
+        word = ovl_cache_add(cache, names, text, n, make_word(BUSY, 0, 0, 0, 0));
+        if (!word)
+            __atomic_store_n(&dir->names, 0, __ATOMIC_SEQ_CST); /* no room: the table is not complete any more */
+    }
     if (lost)
         ovl_cache_give_up(o);
     return word;
@@ -562,148 +342,4 @@ int ovl_change_search(const struct ovl_node *dir, int (*change)(void *arg), void
     r = change(arg);
     ovl_unlock(&held);
     return r;
-}
-
-/* ---- tables --------------------------------------------------------------------------------------------------- */
-
-static uint32_t round_up(uint32_t n)
-{
-    uint32_t power = 4;
-    while (power < n)
-        power *= 2;
-    return power;
-}
-
-/* A table of what was listed: its reference, 0 without room. */
-static uint32_t make_names(struct ovl_cache *cache, const struct ovl_listing *listing)
-{
-    const struct ovl_entry *entry = listing->entry + OVL_DOTS;
-    const uint32_t count = (uint32_t)(listing->count - OVL_DOTS), heads = round_up(count);
-    size_t texts = 0;
-    for (uint32_t i = 0; i < count; i++)
-        texts += size_of_name(entry[i].length);
-    const size_t head = (sizeof(struct names) + heads * sizeof(uint32_t) + 7) & ~(size_t)7;
-    uint32_t ref = ovl_cache_alloc(cache, head + texts);
-    struct names *names = ref ? ovl_cache_at(cache, ref) : NULL;
-    if (!names)
-        return 0;
-    memset(names, 0, head);
-    names->count = count;
-    names->mask = heads - 1;
-    names->first = ref + (uint32_t)(head / sizeof(uint64_t));
-    char *at = (char *)names + head;
-    for (uint32_t i = 0; i < count; i++) {
-        const struct ovl_entry *e = &entry[i];
-        struct name *name = (struct name *)(void *)at;
-        fill_name(name, make_word(KNOWN, e->type, e->layer, 0, 0), e->ino, e->name, e->length);
-        link_name(names, name, ref + (uint32_t)((size_t)(at - (char *)names) / sizeof(uint64_t)));
-        at += size_of_name(e->length);
-    }
-    return ref;
-}
-
-/* List the directory and publish its table. */
-static bool publish(struct ovl_ctx *ctx, struct ovl_cache *cache, const struct ovl_node *dir, struct directory *record)
-{
-    struct ovl_listing listing;
-    if (ovl_list_names(ctx, dir, &listing) < 0)
-        return false;
-    uint32_t names = listing.count < UINT32_MAX / 2 ? make_names(cache, &listing) : 0;
-    ovl_listing_free(&listing);
-    if (names)
-        __atomic_store_n(&record->names, names, __ATOMIC_SEQ_CST);
-    return names != 0;
-}
-
-/* With the directory's lock, and only while look-ups still come to this record and the cache is told of all changes:
- * else the record may be of another directory, and there are readers that came to it before. */
-static bool publish_locked(struct ovl_ctx *ctx, struct ovl_cache *cache, const struct ovl_node *dir,
-                           struct directory *record)
-{
-    struct ovl_held held;
-    bool lost = false, made = false;
-    if (ovl_lock_listing(dir, &held) < 0)
-        return false;
-    if (ovl_cache_for_reading(dir->ovl) == cache && reach(cache, dir->ovl, dir->path, dir->length, &lost) == record)
-        made = publish(ctx, cache, dir, record);
-    ovl_unlock(&held);
-    return made;
-}
-
-static bool build(struct ovl_ctx *ctx, struct ovl_cache *cache, const struct ovl_node *dir)
-{
-    struct directory *record = ovl_cache_at(cache, dir->dirs.record);
-    if (!record)
-        return false;
-    /* A directory that the upper does not take part in can't change before it does, and then it has another record. */
-    return dir->ovl->has_upper && ovl_stack_has(&dir->dirs, 0) ? publish_locked(ctx, cache, dir, record)
-                                                               : publish(ctx, cache, dir, record);
-}
-
-bool ovl_cache_build(struct ovl_ctx *ctx, const struct ovl_node *node)
-{
-    if (ovl_sys_is_on_signal_stack())
-        return false; /* it is small */
-    size_t mark = ctx->used;
-    struct ovl_cache *cache = cache_of(ctx, node->ovl, &node->in);
-    struct ovl_node *dir = cache ? ovl_node_new(ctx) : NULL;
-    bool built = false;
-    if (dir) {
-        dir->ovl = node->ovl;
-        dir->exists = true;
-        dir->st.st_mode = S_IFDIR;
-        dir->dirs = node->in;
-        dir->top = ovl_stack_next(&node->in, 0, node->ovl->layers);
-        dir->length = parent_length(node);
-        memcpy(dir->path, node->path, dir->length);
-        dir->path[dir->length] = '\0';
-        built = build(ctx, cache, dir);
-    }
-    ovl_ctx_reset(ctx, mark);
-    return built;
-}
-
-/* ---- listings --------------------------------------------------------------------------------------------------- */
-
-/* Fill the entries, whose names stay where they are; false when one has changed since the table was made. */
-static bool read_names(struct ovl_cache *cache, const struct names *names, struct ovl_entry *entry)
-{
-    const char *at = names->count ? ovl_cache_at(cache, names->first) : NULL;
-    if (names->count && !at)
-        return false;
-    for (uint32_t i = 0; i < names->count; i++) {
-        const struct name *name = (const struct name *)(const void *)at;
-        const uint64_t word = load(&name->word);
-        if (!is_found(word) || version_of(word) != 0)
-            return false;
-        entry[i] = (struct ovl_entry){.ino = name->ino,
-                                      .type = (uint8_t)(word >> TYPE_SHIFT & TYPE_MASK),
-                                      .length = name->length,
-                                      .layer = (uint16_t)(word >> LAYER_SHIFT & LAYER_MASK),
-                                      .name = name->text};
-        at += size_of_name(name->length);
-    }
-    return __atomic_load_n(&names->added, __ATOMIC_ACQUIRE) == 0;
-}
-
-static bool list_names(struct ovl_cache *cache, const struct directory *record, struct ovl_listing *listing)
-{
-    const struct names *names = names_of(cache, record);
-    if (!names || __atomic_load_n(&names->added, __ATOMIC_ACQUIRE))
-        return false;
-    if (ovl_listing_begin(listing, names->count, 0) < 0)
-        return false;
-    if (read_names(cache, names, listing->entry + OVL_DOTS))
-        return true;
-    ovl_listing_free(listing);
-    return false;
-}
-
-bool ovl_cache_list(struct ovl_ctx *ctx, const struct ovl_node *dir, struct ovl_listing *listing)
-{
-    struct ovl_cache *cache = cache_of(ctx, dir->ovl, &dir->dirs);
-    const struct directory *record = cache ? ovl_cache_at(cache, dir->dirs.record) : NULL;
-    if (!record)
-        return false;
-    return list_names(cache, record, listing) || (build(ctx, cache, dir) && list_names(cache, record, listing));
 }
