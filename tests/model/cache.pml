@@ -567,6 +567,9 @@ init {
                 record[0].has_x = (TRUTH != NOTHING);
                 record[0].x.state = (TRUTH != NOTHING -> KNOWN : UNKNOWN);
                 record[0].x.layer = TRUTH
+#if WRITERS == 0 /* else one of them may have left this */
+            :: record[0].names = 1; record[0].has_x = 1 /* UNKNOWN */
+#endif
             fi
         :: true -> d.state = UNKNOWN
         fi;
