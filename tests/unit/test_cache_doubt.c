@@ -121,6 +121,39 @@ static void what_changed_meanwhile_is_not_kept(void **state)
     }
 }
 
+static void make_or_remove(void *arg)
+{
+    struct fixture *f = arg;
+    struct ovl_ctx kept = f->ctx;
+    assert_int_equal(ovl_ctx_begin(&f->ctx, f->space, &ovl_ops_kernel), 0);
+    if (op_rmdir(f, "/d/gone") == -ENOENT)
+        assert_int_equal(op_mkdir(f, "/d/gone", 0755), 0);
+    ovl_ctx_end(&f->ctx);
+    f->ctx = kept;
+}
+
+/* A name that is made and removed between two calls of one look never showed what is below its whiteout. */
+static void a_look_is_of_one_moment(void **state)
+{
+    struct fixture *f = *state;
+    struct ovl_node *node;
+    cache_layers(f);
+    assert_true(is_known(f, "/d/gone"));
+    for (unsigned n = 1; n < 12; n++)
+        for (unsigned again = n + 1; again < n + 4; again++) {
+            make_or_remove(f);
+            if (look(f, "/d/gone"))
+                make_or_remove(f);
+            ovl_ctx_close(&f->ctx, 0);
+            ovl_ctx_reset(&f->ctx, 0);
+            fault_run_before(n, again, make_or_remove, f);
+            int r = try_resolve(f, "/d/gone", OVL_TYPE, &node);
+            fault_disarm();
+            assert_int_equal(r, 0);
+            assert_false(node->exists && !S_ISDIR(node->st.st_mode));
+        }
+}
+
 /* Not while the look holds the lock, for which this would wait. */
 static void replace_meanwhile(void *arg)
 {
@@ -296,6 +329,7 @@ int main(void)
         CACHE_TEST(killed_writers_leave_doubt),
         CACHE_TEST(nested_changes_end_nothing),
         CACHE_TEST(what_changed_meanwhile_is_not_kept),
+        CACHE_TEST(a_look_is_of_one_moment),
         CACHE_TEST(tables_of_what_went_are_not_used),
         CACHE_TEST(no_room_costs_only_time),
         CACHE_TEST(failed_calls_leave_nothing_wrong),
