@@ -90,6 +90,23 @@ static void nested_changes_end_nothing(void **state)
     assert_int_equal(look(f, "/d/f"), 0);
 }
 
+/* Who has the lock is told what was before its change, once. */
+static void the_changer_looks_again(void **state)
+{
+    struct fixture *f = *state;
+    struct ovl_held held;
+    cache_layers(f);
+    assert_true(is_known(f, "/d/f"));
+    struct ovl_node node = *find(f, "/d/f");
+    assert_int_equal(ovl_lock_names(&node, NULL, NULL, &held), 0);
+    assert_int_equal(ovl_lookup(&f->ctx, &node), 0);
+    assert_true(node.exists);
+    make_file(f, "upper/d/.wh.f", 0644, "");
+    assert_int_equal(ovl_lookup(&f->ctx, &node), 0);
+    assert_false(node.exists);
+    ovl_unlock(&held);
+}
+
 /* What is found while the name changes is not kept: the change may end before that. */
 static void change_meanwhile(void *arg)
 {
@@ -309,7 +326,7 @@ static void a_new_run_forgets(void **state)
     AGREE(f, "/d/none", "/d/u");
 }
 
-/* A record that was found in one run and is used in the next. */
+/* A record that was found in one run is another directory's in the next. */
 static void records_are_of_one_run(void **state)
 {
     struct fixture *f = *state;
@@ -319,6 +336,8 @@ static void records_are_of_one_run(void **state)
     struct ovl_node dir = *find(f, "/d");
     assert_true(dir.dirs.record != 0);
     ovl_cache_start(f->ovl);
+    assert_true(is_dir_known(f, "/empty"));
+    dir.dirs.record = find(f, "/empty")->dirs.record;
     assert_false(ovl_cache_list(&f->ctx, &dir, &listing));
     assert_true(is_dir_known(f, "/d"));
 }
@@ -328,6 +347,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CACHE_TEST(killed_writers_leave_doubt),
         CACHE_TEST(nested_changes_end_nothing),
+        CACHE_TEST(the_changer_looks_again),
         CACHE_TEST(what_changed_meanwhile_is_not_kept),
         CACHE_TEST(a_look_is_of_one_moment),
         CACHE_TEST(tables_of_what_went_are_not_used),
