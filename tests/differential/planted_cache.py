@@ -63,7 +63,6 @@ FAULTS = [
     Fault("impure-kept", "2.7", "core/cache.c", "if (node->dirs.impure || node->in.impure)\n        return 0;", ""),
     Fault("said-twice-what-was-before", "3.7", "core/cache.c", "    node->before = 0;\n    return before;",
           "    return before;"),
-    Fault("upper-taken-for-lower", "3.7", "core/cache.c", "    lower->bits[0] &= ~(uint64_t)1;\n", ""),
     Fault("nested-change-ends-the-outer", "3.4", "core/cache.c",
           "if (state_of(now) == BUSY && version_of(now) && !alone)\n        return NULL;", ""),
 ]
