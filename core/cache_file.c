@@ -14,7 +14,8 @@
 #define CACHE_MAGIC 0x3165686361636c6fu
 #define CACHE_DIR "/cache/names-"
 #define UNIT sizeof(uint64_t)
-#define MAP_AFTER 8 /* questions of one process */
+#define MADE_AGAIN_UNTIL ((uint64_t)4 << 20) /* units: 32 MiB */
+#define MAP_AFTER 8                          /* questions of one process */
 #define FIRST ((uint64_t)OVL_CACHE_FIRST)
 #define SEGMENTS OVL_CACHE_SEGMENTS
 
@@ -142,6 +143,12 @@ uint32_t ovl_cache_alloc(struct ovl_cache *cache, size_t size)
         if (__atomic_compare_exchange_n(&header->used, &used, begin + units, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
             return (uint32_t)begin;
     }
+}
+
+bool ovl_cache_has_room(struct ovl_cache *cache)
+{
+    const struct header *header = (const struct header *)(void *)cache->segment[0];
+    return __atomic_load_n(&header->used, __ATOMIC_RELAXED) < MADE_AGAIN_UNTIL;
 }
 
 uint64_t *ovl_cache_root(struct ovl_cache *cache)

@@ -181,5 +181,9 @@ bool ovl_cache_list(struct ovl_ctx *ctx, const struct ovl_node *dir, struct ovl_
     const struct directory *record = cache ? ovl_cache_at(cache, dir->dirs.record) : NULL;
     if (!record)
         return false;
-    return list_names(cache, record, listing) || (build(ctx, cache, dir) && list_names(cache, record, listing));
+    if (list_names(cache, record, listing))
+        return true;
+    /* Memory is not given back: who changes and lists a large directory in turn must not fill the disk. */
+    bool is_new = !__atomic_load_n(&record->names, __ATOMIC_ACQUIRE);
+    return (is_new || ovl_cache_has_room(cache)) && build(ctx, cache, dir) && list_names(cache, record, listing);
 }

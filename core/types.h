@@ -256,7 +256,7 @@ struct ovl_cache *ovl_cache_for_changing(struct ovl *o);
 void ovl_cache_give_up(struct ovl *o);
 /* How one process sees it.  A segment is as large as all before it; the first one has OVL_CACHE_FIRST units. */
 #define OVL_CACHE_FIRST 32768u
-#define OVL_CACHE_SEGMENTS 13 /* 1 GiB in all */
+#define OVL_CACHE_SEGMENTS 11 /* 256 MiB in all: two million names and more */
 struct ovl_cache {
     uint64_t run;
     const struct ovl *ovl;
@@ -288,6 +288,8 @@ static inline void *ovl_cache_at(struct ovl_cache *cache, uint32_t ref)
 }
 /* Memory for everybody, and for ever; 0: none left. */
 uint32_t ovl_cache_alloc(struct ovl_cache *cache, size_t size);
+/* Whether there is room for what is only made again, so that it may be listed faster. */
+bool ovl_cache_has_room(struct ovl_cache *cache);
 /* The word of the mount's directory. */
 uint64_t *ovl_cache_root(struct ovl_cache *cache);
 /* A run begins that no other one shares the work directory with. */

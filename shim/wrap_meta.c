@@ -282,7 +282,8 @@ static int set_mode(void *arg)
 /* Of a directory it says who may search it. */
 static int change_mode(const struct ovl_node *node, struct mode_change *c)
 {
-    return S_ISDIR(node->st.st_mode) ? ovl_change_search(node, set_mode, c) : set_mode(c);
+    bool is_search = S_ISDIR(node->st.st_mode) && !ovl_is_read_only(node->ovl);
+    return is_search ? ovl_change_search(node, set_mode, c) : set_mode(c);
 }
 
 /* fchmodat2(2), which libc has no function of that name for. */
