@@ -83,7 +83,7 @@ fetch() {
 # What the integration tests of the long tier need besides: one line a test file.
 install_packages_long() {
     # test_builds.py
-    sh tests/tools/packages.sh cargo rustc librust-serde-json-dev librust-serde-derive-dev librust-regex-dev \
+    sh tests/tools/packages.sh spin cargo rustc librust-serde-json-dev librust-serde-derive-dev librust-regex-dev \
         librust-cc-dev librust-anyhow-dev golang-go default-jdk-headless nodejs python3-pip python3-venv python3-wheel
     # test_whole_root.py
     sh tests/tools/packages.sh debootstrap passwd adduser
@@ -218,6 +218,7 @@ if $long; then
     step npm-cache npm_cache
     step integration-long integration long
     step differential-long differential_long
+    step model sh tests/model/run.sh
     for source in tests/fuzz/fuzz_*.c; do
         name=$(basename "$source" .c)
         step "$name" fuzz "${name#fuzz_}"
