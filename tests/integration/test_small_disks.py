@@ -37,6 +37,10 @@ if libc.quotactl(0x800008 << 8, device.encode(), user, limits):
 """
 
 
+# The next run begins with a cache of its own: what it frees of the last one is no room that was left.
+NO_CACHE = "rm -f u.work/cache/*"
+
+
 class Disk:
     """A side's upper and work directory on a file system of their own, which only the side's runs see."""
 
@@ -92,14 +96,13 @@ class Disk:
     def leave_blocks(self, kib):
         """Fill the file system up to a rest; by writing, because a quota is not in what statfs says."""
         if self.error == "EDQUOT":
-            return self.outside(f"dd if=/dev/zero of=ballast bs=1k 2>ballast.err || true; rm ballast.err; "
+            return self.outside(f"{NO_CACHE}; dd if=/dev/zero of=ballast bs=1k 2>ballast.err || true; rm ballast.err; "
                                 f"truncate -s -{kib}k ballast; [ -s ballast ]")
-        return self.outside(f"n=$(( $(stat -f -c '%a * %S / 1024' .) - {kib} )); [ $n -gt 0 ]; "
+        return self.outside(f"{NO_CACHE}; n=$(( $(stat -f -c '%a * %S / 1024' .) - {kib} )); [ $n -gt 0 ]; "
                             f"fallocate -l ${{n}}k ballast")
 
     def leave_inodes(self, number):
-        # The next run begins with a cache of its own: what it frees of the last one is no room that was left.
-        return self.outside(f"rm -f u.work/cache/*; n=$(( $(stat -f -c %d .) - 1 - {number} )); mkdir ballast; [ $n -gt 0 ]; "
+        return self.outside(f"{NO_CACHE}; n=$(( $(stat -f -c %d .) - 1 - {number} )); mkdir ballast; [ $n -gt 0 ]; "
                             f"cd ballast; seq $n | xargs touch")
 
     def make_room(self):
