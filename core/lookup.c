@@ -423,7 +423,7 @@ struct ovl_node *ovl_node_new(struct ovl_ctx *ctx)
     struct ovl_node *node = ovl_ctx_alloc(ctx, sizeof *node);
     if (!node)
         return NULL;
-    /* The rest is set before it is read: clearing 12 KiB would cost more than a call. */
+    /* What comes from `st` on is set before it is read: clearing 12 KiB would cost more than a call. */
     memset(node, 0, offsetof(struct ovl_node, st));
     node->in.record = node->dirs.record = 0;
     node->path[0] = '\0';

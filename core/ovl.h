@@ -249,9 +249,9 @@ struct ovl_node {
     bool partly;             /* inside only: of `st` only the type is known, as OVL_TYPE allows */
     bool linked;             /* inside only: `real` and `st` are not those of the name in layer `top`, but of the copy
                               * that another hard link of the object has in the upper */
+    uint64_t before;         /* cache.c: what was known of the name when it was locked; 0: nothing */
     unsigned top;            /* inside only: the layer that has the name, and `real` is in if not `linked` */
     struct stat st;          /* inside only: the object as the kernel sees it in that layer */
-    uint64_t before;         /* cache.c: what was known of the name when it was locked */
     struct ovl_stack in;     /* the layers that merge to the parent directory */
     struct ovl_stack dirs;   /* of a directory: the layers that merge to it */
     size_t length, name;     /* length of `path`; where its last component begins */

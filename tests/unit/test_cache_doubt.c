@@ -107,6 +107,21 @@ static void the_changer_looks_again(void **state)
     ovl_unlock(&held);
 }
 
+/* Whatever the memory of a new node was used for. */
+static void a_new_node_remembers_nothing(void **state)
+{
+    struct fixture *f = *state;
+    cache_layers(f);
+    const size_t mark = f->ctx.used;
+    memset(ovl_ctx_alloc(&f->ctx, sizeof(struct ovl_node)), 0xff, sizeof(struct ovl_node));
+    ovl_ctx_reset(&f->ctx, mark);
+    const struct ovl_node *node = ovl_node_new(&f->ctx);
+    assert_int_equal(node->before, 0);
+    assert_int_equal(node->in.record, 0);
+    assert_int_equal(node->dirs.record, 0);
+    assert_false(node->partly);
+}
+
 /* What is found while the name changes is not kept: the change may end before that. */
 static void change_meanwhile(void *arg)
 {
@@ -348,6 +363,7 @@ int main(void)
         CACHE_TEST(killed_writers_leave_doubt),
         CACHE_TEST(nested_changes_end_nothing),
         CACHE_TEST(the_changer_looks_again),
+        CACHE_TEST(a_new_node_remembers_nothing),
         CACHE_TEST(what_changed_meanwhile_is_not_kept),
         CACHE_TEST(a_look_is_of_one_moment),
         CACHE_TEST(tables_of_what_went_are_not_used),
