@@ -23,15 +23,11 @@
 /* What the kernel would ask for of the directory's uppermost layer when it walks through. */
 static bool may_search(struct ovl_ctx *ctx, const struct ovl_node *node)
 {
-    const struct ovl *o = node->ovl;
     size_t mark = ctx->used;
     int fds = ctx->fds;
-    const char *parent = ovl_parent_path(ctx, node);
     char *real = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
-    bool may = parent && real &&
-               ovl_real_path(ctx, o->layer[ovl_stack_next(&node->in, 0, o->layers)].path, ovl_relative(o, parent),
-                             real) == 0 &&
-               ovl_may_search(real) == 0;
+    const unsigned top = ovl_stack_next(&node->in, 0, node->ovl->layers);
+    bool may = real && ovl_real_parent(ctx, node, top, real) == 0 && ovl_may_search(real) == 0;
     ovl_ctx_close(ctx, fds);
     ovl_ctx_reset(ctx, mark);
     return may;
@@ -296,7 +292,7 @@ static uint64_t *find_word(struct ovl_cache *cache, struct ovl *o, const struct 
     bool lost = false;
     if (ovl_is_mount(node))
         return ovl_cache_root(cache);
-    struct directory *dir = ovl_cache_reach(cache, o, node->path, parent_length(node), &lost);
+    struct directory *dir = ovl_cache_reach(cache, o, node->path, ovl_parent_length(node), &lost);
     struct names *names = dir ? names_of(cache, dir) : NULL;
     const char *text = node->path + node->name;
     const size_t n = node->length - node->name;

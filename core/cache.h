@@ -194,11 +194,6 @@ static inline struct ovl_cache *cache_of(const struct ovl_ctx *ctx, struct ovl *
     return cache && ovl_cache_run(cache) == dir->run ? cache : NULL;
 }
 
-static inline size_t parent_length(const struct ovl_node *node)
-{
-    return node->name > 1 ? node->name - 1 : 1;
-}
-
 /* ---- cache_table.c --------------------------------------------------------------------------------------- */
 
 /* The record that look-ups come to for the first bytes of a merged path; NULL when none has one for it.  *lost when

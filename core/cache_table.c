@@ -130,7 +130,7 @@ bool ovl_cache_build(struct ovl_ctx *ctx, const struct ovl_node *node)
         dir->st.st_mode = S_IFDIR;
         dir->dirs = node->in;
         dir->top = ovl_stack_next(&node->in, 0, node->ovl->layers);
-        dir->length = parent_length(node);
+        dir->length = ovl_parent_length(node);
         memcpy(dir->path, node->path, dir->length);
         dir->path[dir->length] = '\0';
         built = build(ctx, cache, dir);

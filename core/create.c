@@ -52,7 +52,7 @@ const char *ovl_parent_path(struct ovl_ctx *ctx, const struct ovl_node *node)
     if (!parent)
         return NULL;
     memcpy(parent, node->path, node->name);
-    parent[node->name > 1 ? node->name - 1 : 1] = '\0';
+    parent[ovl_parent_length(node)] = '\0';
     return parent;
 }
 

@@ -15,7 +15,7 @@
 #define SLOTS 8 /* with more, libovl.so would be larger than libc: see tests/static/size.sh */
 #define ALL_SLOTS ((1u << SLOTS) - 1)
 #define SLOT_SIZE ((size_t)124 * 1024) /* renames of directories take 111 KiB */
-#define MAPPED 256 /* mappings that are known as memory of a call */
+#define MAPPED 256                     /* mappings that are known as memory of a call */
 
 static char pool[SLOTS][SLOT_SIZE] __attribute__((aligned(64)));
 /* Which slots are in use. The copy in a page that fork empties is preferred: in the child the slots of

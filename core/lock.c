@@ -363,7 +363,7 @@ static int bucket_of(const char *path, size_t length)
 /* The bucket of the directory that the name is in. */
 static int bucket_of_name(const struct ovl_node *node)
 {
-    return bucket_of(node->path, node->name > 1 ? node->name - 1 : 1);
+    return bucket_of(node->path, ovl_parent_length(node));
 }
 
 /* What is wrong with the work directory's file is no business of the program's; want of means or of room is. */

@@ -150,6 +150,15 @@ int ovl_real_of_top(struct ovl_ctx *ctx, struct ovl_node *node)
     return 0;
 }
 
+int ovl_real_parent(struct ovl_ctx *ctx, const struct ovl_node *node, unsigned layer, char *out)
+{
+    const struct ovl *o = node->ovl;
+    const char *rel = ovl_relative(o, node->path);
+    const size_t length = ovl_parent_length(node);
+    return join(ctx, o->layer[layer].path, rel, length > o->mount_length + 1 ? length - o->mount_length : 0, "", NULL,
+                out);
+}
+
 int ovl_real_sibling(struct ovl_ctx *ctx, const char *root, const char *rel, const char *prefix, char *out)
 {
     const char *slash = ovl_strrchr(rel, '/');

@@ -101,9 +101,8 @@ static int ask_parent(struct ovl_ctx *ctx, const struct ovl_node *node, unsigned
     size_t mark = ctx->used;
     int fds = ctx->fds;
     struct stat st;
-    const char *parent = ovl_parent_path(ctx, node);
     char *real = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
-    int r = parent && real ? ovl_real_path(ctx, o->layer[top].path, ovl_relative(o, parent), real) : -ENOMEM;
+    int r = real ? ovl_real_parent(ctx, node, top, real) : -ENOMEM;
     if (r == 0)
         r = ovl_sys_lstat(real, &st);
     if (r == 0 && !S_ISDIR(st.st_mode))

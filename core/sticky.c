@@ -35,11 +35,9 @@ static int stat_parent(struct ovl_ctx *ctx, const struct ovl_node *node, struct 
     const struct ovl *o = node->ovl;
     size_t mark = ctx->used;
     int fds = ctx->fds;
-    const char *parent = ovl_parent_path(ctx, node);
     char *real = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
     const unsigned top = ovl_stack_next(&node->in, 0, o->layers);
-    int r = parent && real && top < o->layers ? ovl_real_path(ctx, o->layer[top].path, ovl_relative(o, parent), real)
-                                              : -ENOMEM;
+    int r = real && top < o->layers ? ovl_real_parent(ctx, node, top, real) : -ENOMEM;
     if (r == 0)
         r = ovl_sys_lstat(real, st);
     ovl_ctx_close(ctx, fds);
@@ -50,10 +48,10 @@ static int stat_parent(struct ovl_ctx *ctx, const struct ovl_node *node, struct 
 int ovl_may_create_in_sticky(struct ovl_ctx *ctx, const struct ovl_node *node)
 {
     struct stat dir;
-    if (stat_parent(ctx, node, &dir) < 0 || !(dir.st_mode & S_ISVTX) || !(dir.st_mode & 022))
-        return 0;
     const uid_t owner = node->st.st_uid;
-    if (owner == dir.st_uid || owner == ovl_sys_geteuid())
+    if (owner == ovl_sys_geteuid()) /* what is one's own is most there is */
+        return 0;
+    if (stat_parent(ctx, node, &dir) < 0 || !(dir.st_mode & S_ISVTX) || !(dir.st_mode & 022) || owner == dir.st_uid)
         return 0;
     int protection = protection_of(node->st.st_mode);
     bool is_device = !S_ISREG(node->st.st_mode) && !S_ISFIFO(node->st.st_mode);

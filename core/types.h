@@ -135,6 +135,13 @@ int ovl_open_real(const char *real, int flags);
 /* Whether the first bytes of rel lead to a directory in `root` and each name on the way is one, not a symbolic link.
  * False also where that can't be told (permissions, no descriptor). */
 bool ovl_is_plain_directory(struct ovl_ctx *ctx, const char *root, const char *rel, size_t rel_length);
+/* The length of the merged path of the directory that the node's name is in. */
+static inline size_t ovl_parent_length(const struct ovl_node *node)
+{
+    return node->name > 1 ? node->name - 1 : 1;
+}
+/* The path of that directory in a layer. */
+int ovl_real_parent(struct ovl_ctx *ctx, const struct ovl_node *node, unsigned layer, char *out);
 /* node->real: the node's path in the layer `top`. */
 int ovl_real_of_top(struct ovl_ctx *ctx, struct ovl_node *node);
 /* The same for a sibling: rel's last component replaced by prefix + itself (a whiteout's name). */
