@@ -51,9 +51,7 @@ static uint64_t segment_units(unsigned i)
 static int file_path(const struct ovl *o, uint64_t run, char *out)
 {
     char number[24];
-    ssize_t n = ovl_append(out, OVL_REAL_MAX, 0, o->work);
-    if (n >= 0)
-        n = ovl_append(out, OVL_REAL_MAX, (size_t)n, CACHE_DIR);
+    ssize_t n = ovl_work_path(o, CACHE_DIR, out);
     if (n >= 0)
         n = ovl_append(out, OVL_REAL_MAX, (size_t)n, ovl_decimal(number, run));
     return n < 0 ? (int)n : 0;
@@ -159,24 +157,13 @@ uint64_t *ovl_cache_root(struct ovl_cache *cache)
 
 /* ---- attaching --------------------------------------------------------------------------------------- */
 
-/* Made aside and linked into place, so that nobody sees it half-made; the loser of a race uses the winner's. */
 static int make_file(void *arg)
 {
     struct ovl_cache *cache = arg;
     const struct header header = {
         .magic = CACHE_MAGIC, .used = OVL_CACHE_ALIGN / UNIT, .allocated = FIRST, .root = OVL_CACHE_UNKNOWN};
     int r = ovl_work_name(cache->ovl, cache->aside);
-    int fd = r < 0 ? r : ovl_sys_open(AT_FDCWD, cache->aside, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return fd;
-    r = ovl_allocate(fd, (off_t)(FIRST * UNIT));
-    if (r == 0)
-        r = ovl_sys_write(fd, &header, sizeof header) == (ssize_t)sizeof header ? 0 : -EIO;
-    if (r == 0)
-        r = ovl_sys_linkat(AT_FDCWD, cache->aside, AT_FDCWD, cache->path, 0);
-    ovl_sys_close(fd);
-    ovl_sys_unlink(cache->aside);
-    return r == -EEXIST ? 0 : r;
+    return r < 0 ? r : ovl_work_make_file(cache->aside, cache->path, &header, sizeof header, (off_t)(FIRST * UNIT));
 }
 
 static int attach_first(struct ovl_cache *cache, bool make)

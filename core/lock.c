@@ -43,55 +43,13 @@ struct ovl_shared {
 
 /* ---- attaching --------------------------------------------------------------------------------- */
 
-static int shared_path(const struct ovl *o, const char *name, char *out)
-{
-    ssize_t n = ovl_append(out, OVL_REAL_MAX, 0, o->work);
-    if (n >= 0)
-        n = ovl_append(out, OVL_REAL_MAX, (size_t)n, name);
-    return n < 0 ? (int)n : 0;
-}
-
-/* Allocated before it is mapped: a hole on a full disk would be a SIGBUS in somebody's
- * program; and so would a limit on the size of files be a SIGXFSZ: it is lifted for so long, as far as it may be. */
-int ovl_allocate(int fd, off_t size)
-{
-    const rlim_t wanted = (rlim_t)size;
-    struct rlimit given, lifted;
-    if (ovl_sys_prlimit(RLIMIT_FSIZE, NULL, &given) < 0)
-        return -EFBIG;
-    if (given.rlim_max < wanted)
-        return -EFBIG;
-    lifted = (struct rlimit){given.rlim_max, given.rlim_max};
-    if (given.rlim_cur < wanted && ovl_sys_prlimit(RLIMIT_FSIZE, &lifted, NULL) < 0)
-        return -EFBIG;
-    int r = ovl_sys_fallocate(fd, size);
-    if (r == -EOPNOTSUPP)
-        r = ovl_sys_ftruncate(fd, size);
-    if (given.rlim_cur < wanted)
-        ovl_sys_prlimit(RLIMIT_FSIZE, &given, NULL);
-    return r;
-}
-
 _Static_assert(offsetof(struct ovl_shared, size) == sizeof(uint64_t), "magic and size are what is written first");
 
-/* Write a new file aside and link it into place; the loser of a race uses the winner's.  (The whole struct is larger
- * than a thread's stack may be.) */
+/* The whole struct is larger than a thread's stack may be: what follows its beginning is zero. */
 static int create_shared(const char *aside, const char *path)
 {
     const uint64_t header[] = {SHARED_MAGIC, sizeof(struct ovl_shared)};
-    int fd = ovl_sys_open(AT_FDCWD, aside, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return fd;
-    int r = ovl_allocate(fd, sizeof(struct ovl_shared));
-    if (r == 0) {
-        ssize_t n = ovl_sys_write(fd, header, sizeof header);
-        r = n < 0 ? (int)n : 0;
-    }
-    ovl_sys_close(fd);
-    if (r == 0)
-        r = ovl_sys_linkat(AT_FDCWD, aside, AT_FDCWD, path, 0);
-    ovl_sys_unlink(aside);
-    return r == -EEXIST ? 0 : r;
+    return ovl_work_make_file(aside, path, header, sizeof header, sizeof(struct ovl_shared));
 }
 
 static int map_shared(const char *path, struct ovl_shared **mapped)
@@ -147,8 +105,8 @@ static int attach(void *arg)
     size_t mark = a->ctx->used;
     char *path = ovl_ctx_alloc(a->ctx, OVL_REAL_MAX);
     char *aside = ovl_ctx_alloc(a->ctx, OVL_REAL_MAX);
-    int r = path && aside ? shared_path(a->ovl, OVL_SHARED_FILE, path) : -ENOMEM;
-    if (r == 0)
+    int r = path && aside ? ovl_work_path(a->ovl, OVL_SHARED_FILE, path) : -ENOMEM;
+    if (r >= 0)
         r = map_shared(path, &a->shared);
     if (r == -ENOENT) {
         r = ovl_work_name(a->ovl, aside);

@@ -55,10 +55,8 @@ static int open_log(struct ovl_ctx *ctx, const struct ovl *o, int flags)
 {
     size_t mark = ctx->used;
     char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
-    ssize_t n = path ? ovl_append(path, OVL_REAL_MAX, 0, o->work) : -ENOMEM;
-    if (n >= 0)
-        n = ovl_append(path, OVL_REAL_MAX, (size_t)n, LOG_FILE);
-    int fd = n < 0 ? (int)n : ovl_sys_open(AT_FDCWD, path, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int r = path ? ovl_work_path(o, LOG_FILE, path) : -ENOMEM;
+    int fd = r < 0 ? r : ovl_sys_open(AT_FDCWD, path, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
     ovl_ctx_reset(ctx, mark);
     return fd;
 }

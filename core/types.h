@@ -370,8 +370,6 @@ void ovl_shared_note(struct ovl_shared *shared, uint64_t ino);
 bool ovl_shared_has_groups(const struct ovl_shared *shared);
 /* Before its index is there. */
 void ovl_shared_note_group(struct ovl_shared *shared, uint64_t ino);
-/* Give a file that will be mapped its size, and the space for that on the disk. */
-int ovl_allocate(int fd, off_t size);
 /* Of the directory cache. */
 struct ovl_cache_state {
     uint64_t run;  /* which one has it; 0: none yet */
@@ -398,6 +396,14 @@ void ovl_moves_start(struct ovl *o);
 const struct ovl *ovl_space_layer_of(const struct ovl_space *space, const char *real, unsigned *number);
 
 /* ---- work.c ------------------------------------------------------------------------------------ */
+/* The path of a name, which begins with a slash, in the work directory: its length, or an error. out has OVL_REAL_MAX
+ * bytes. */
+int ovl_work_path(const struct ovl *o, const char *name, char *out);
+/* Give a file that will be mapped its size, and the space for that on the disk. */
+int ovl_allocate(int fd, off_t size);
+/* Make a file that processes share, beginning with so many bytes of header: aside, and linked into place, so that
+ * nobody sees it half-made; the loser of a race uses the winner's. */
+int ovl_work_make_file(const char *aside, const char *path, const void *header, size_t n, off_t size);
 /* A fresh path in the work directory for something half-made. out has OVL_REAL_MAX bytes. */
 int ovl_work_name(const struct ovl *o, char *out);
 /* The number of this process's pid name space. */

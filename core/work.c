@@ -17,6 +17,14 @@ uint64_t ovl_pid_space(void)
     return ovl_sys_stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
 }
 
+int ovl_work_path(const struct ovl *o, const char *name, char *out)
+{
+    ssize_t n = ovl_append(out, OVL_REAL_MAX, 0, o->work);
+    if (n >= 0)
+        n = ovl_append(out, OVL_REAL_MAX, (size_t)n, name);
+    return (int)n;
+}
+
 /* PIDSPACE-TID-TIME-COUNT */
 int ovl_work_name(const struct ovl *o, char *out)
 {
@@ -33,9 +41,7 @@ int ovl_work_name(const struct ovl *o, char *out)
                              (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec,
                              __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED)};
     char number[24];
-    ssize_t n = ovl_append(out, OVL_REAL_MAX, 0, o->work);
-    if (n >= 0)
-        n = ovl_append(out, OVL_REAL_MAX, (size_t)n, WORK_DIR);
+    ssize_t n = ovl_work_path(o, WORK_DIR, out);
     for (size_t i = 0; i < sizeof part / sizeof *part && n >= 0; i++) {
         if (i)
             n = ovl_append(out, OVL_REAL_MAX, (size_t)n, "-");
@@ -43,6 +49,46 @@ int ovl_work_name(const struct ovl *o, char *out)
             n = ovl_append(out, OVL_REAL_MAX, (size_t)n, ovl_decimal(number, part[i]));
     }
     return n < 0 ? (int)n : 0;
+}
+
+/* ---- files that processes share ------------------------------------------------------------------- */
+
+/* Allocated before it is mapped: a hole on a full disk would be a SIGBUS in somebody's
+ * program; and so would a limit on the size of files be a SIGXFSZ: it is lifted for so long, as far as it may be. */
+int ovl_allocate(int fd, off_t size)
+{
+    const rlim_t wanted = (rlim_t)size;
+    struct rlimit given, lifted;
+    if (ovl_sys_prlimit(RLIMIT_FSIZE, NULL, &given) < 0)
+        return -EFBIG;
+    if (given.rlim_max < wanted)
+        return -EFBIG;
+    lifted = (struct rlimit){given.rlim_max, given.rlim_max};
+    if (given.rlim_cur < wanted && ovl_sys_prlimit(RLIMIT_FSIZE, &lifted, NULL) < 0)
+        return -EFBIG;
+    int r = ovl_sys_fallocate(fd, size);
+    if (r == -EOPNOTSUPP)
+        r = ovl_sys_ftruncate(fd, size);
+    if (given.rlim_cur < wanted)
+        ovl_sys_prlimit(RLIMIT_FSIZE, &given, NULL);
+    return r;
+}
+
+int ovl_work_make_file(const char *aside, const char *path, const void *header, size_t n, off_t size)
+{
+    int fd = ovl_sys_open(AT_FDCWD, aside, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return fd;
+    int r = ovl_allocate(fd, size);
+    if (r == 0) {
+        ssize_t written = ovl_sys_write(fd, header, n);
+        r = written < 0 ? (int)written : written == (ssize_t)n ? 0 : -EIO;
+    }
+    ovl_sys_close(fd);
+    if (r == 0)
+        r = ovl_sys_linkat(AT_FDCWD, aside, AT_FDCWD, path, 0);
+    ovl_sys_unlink(aside);
+    return r == -EEXIST ? 0 : r;
 }
 
 /* ---- removing trees ---------------------------------------------------------------------------- */
