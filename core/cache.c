@@ -189,9 +189,9 @@ int ovl_cache_walk(struct ovl_ctx *ctx, struct ovl_node *node)
         if (!names)
             return 0;
         const size_t begin = ++at;
-        uint32_t hash = HASH_BEGIN;
+        uint64_t hash = OVL_HASH_BEGIN;
         for (; path[at] && path[at] != '/'; at++)
-            hash = hash_add(hash, path[at]);
+            hash = ovl_hash_add(hash, path[at]);
         if (is_special(path + begin, at - begin) || at - begin > OVL_NAME_MAX)
             return 0;
         bool lost = false, last = !path[at];

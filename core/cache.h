@@ -103,19 +103,18 @@ struct names {
     uint32_t head[];
 };
 
-#define HASH_BEGIN 0x811c9dc5u /* FNV-1a */
-
-static inline uint32_t hash_add(uint32_t hash, char c)
+static inline uint64_t hash_of(const char *name, size_t n)
 {
-    return (hash ^ (unsigned char)c) * 0x01000193u;
+    uint64_t hash = OVL_HASH_BEGIN;
+    for (size_t i = 0; i < n; i++)
+        hash = ovl_hash_add(hash, name[i]);
+    return hash;
 }
 
-static inline uint32_t hash_of(const char *name, size_t n)
+/* What is kept of it. */
+static inline uint32_t short_hash(uint64_t hash)
 {
-    uint32_t hash = HASH_BEGIN;
-    for (size_t i = 0; i < n; i++)
-        hash = hash_add(hash, name[i]);
-    return hash;
+    return (uint32_t)(hash >> 32);
 }
 
 static inline size_t size_of_name(size_t length)
@@ -149,8 +148,9 @@ static inline bool is_same_text(const char *a, const char *b, size_t n)
 
 /* The name, NULL when the table has none; *lost when that can't be told. */
 static inline struct name *find_hashed(struct ovl_cache *cache, const struct names *names, const char *text, size_t n,
-                                       uint32_t hash, bool *lost)
+                                       uint64_t whole, bool *lost)
 {
+    const uint32_t hash = short_hash(whole);
     uint32_t ref = __atomic_load_n(&names->head[hash & names->mask], __ATOMIC_ACQUIRE);
     while (ref) {
         struct name *name = ovl_cache_at(cache, ref);
@@ -172,7 +172,7 @@ static inline struct name *find(struct ovl_cache *cache, const struct names *nam
 
 static inline void fill_name(struct name *name, uint64_t word, uint64_t ino, const char *text, size_t n)
 {
-    *name = (struct name){.word = word, .ino = ino, .hash = hash_of(text, n), .length = (uint8_t)n};
+    *name = (struct name){.word = word, .ino = ino, .hash = short_hash(hash_of(text, n)), .length = (uint8_t)n};
     memcpy(name->text, text, n);
     name->text[n] = '\0';
 }

@@ -201,10 +201,10 @@ static uint64_t find_descendant(const struct run *run)
 
 static uint64_t hash_lowers(const struct ovl_plan *plan)
 {
-    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
+    uint64_t hash = OVL_HASH_BEGIN;
     for (unsigned i = plan->has_upper; i < plan->layers; i++)
         for (const char *p = plan->layer[i].path;; p++) {
-            hash = (hash ^ (unsigned char)*p) * 0x100000001b3u;
+            hash = ovl_hash_add(hash, *p);
             if (!*p)
                 break;
         }

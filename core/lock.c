@@ -312,9 +312,9 @@ static int own_tree(struct ovl_shared *shared, const struct ovl_held *held)
 
 static int bucket_of(const char *path, size_t length)
 {
-    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
+    uint64_t hash = OVL_HASH_BEGIN;
     for (size_t i = 0; i < length; i++)
-        hash = (hash ^ (unsigned char)path[i]) * 0x100000001b3u;
+        hash = ovl_hash_add(hash, path[i]);
     return (int)((hash >> 32) % BUCKETS);
 }
 

@@ -25,6 +25,12 @@ size_t ovl_append_shown(char *buf, size_t n, size_t length, const char *part);
 char *ovl_decimal(char *buf, uint64_t v);
 /* Read decimal digits at *s and move it behind them; 0 where there are none. */
 uint64_t ovl_parse_decimal(const char **s);
+/* FNV-1a: begin with OVL_HASH_BEGIN, add each character. */
+#define OVL_HASH_BEGIN UINT64_C(0xcbf29ce484222325)
+static inline uint64_t ovl_hash_add(uint64_t hash, char c)
+{
+    return (hash ^ (unsigned char)c) * UINT64_C(0x100000001b3);
+}
 /* Whether `path` is `dir` or lies below it (both without trailing slash, "" is the root). */
 bool ovl_is_below(const char *path, const char *dir, size_t dir_length);
 
