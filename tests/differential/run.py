@@ -125,7 +125,8 @@ class Bench:
         words = judge.split(case.line(verdict.at))[0]
         if not case.user or words[0] not in differences.LISTINGS or verdict.got.get("ovl") != "EACCES":
             return False
-        return self.ask(case, verdict.at, [f"access {words[1]} X_OK"], without) == ["EACCES"]
+        here = f"faccessat {words[1]} . X_OK" if words[1].isdigit() else f"access {words[1]} X_OK"
+        return self.ask(case, verdict.at, [here], without) == ["EACCES"]
 
     def is_older_view(self, case, verdict, without):
         """The difference 'older-view' where the generator did not foresee it: the answer is right when the file is

@@ -5,6 +5,7 @@ Starting programs and name spaces would take longer than the operations.  So eac
 kernel's in a mount name space of its own, and runs a case there by a few lines.
 """
 
+import contextlib
 import os
 import shutil
 import stat
@@ -65,18 +66,23 @@ class Sides:
 
     def run(self, case, without=()):
         """The answers of each side: name to Outcome."""
-        self.number += 1
-        base = os.path.join(self.base, str(self.number))
-        os.mkdir(base)
-        try:
-            return {name: self.run_side(name, case, base) for name in self.names if name not in without}
-        finally:
-            self.remove(base)
+        return {name: self.run_side(name, case) for name in self.names if name not in without}
 
-    def make(self, name, case, base, letter=None):
+    @contextlib.contextmanager
+    def fresh_folder(self):
+        """One that no other side has used: a path that leads out of the mount may have changed that."""
+        self.number += 1
+        folder = os.path.join(self.base, str(self.number))
+        os.mkdir(folder)
+        try:
+            yield folder
+        finally:
+            self.remove(folder)
+
+    def make(self, name, case, base):
         kinds = {"bare": overlay.Bare, "kernel": overlay.Kernel}
         if name in kinds:
-            side = kinds[name](base, self.role, self.tools, letter)
+            side = kinds[name](base, self.role, self.tools)
         else:
             side = overlay.Ovl(base, self.role, self.tools, form=case.form, prefix=case.prefix, options=case.options,
                                lower_owner=(0, 0) if case.foreign else None)
@@ -87,8 +93,13 @@ class Sides:
         side.make(lowers, upper, {})
         return side
 
-    def run_side(self, name, case, base):
-        side = self.make(name, case, base)
+    def run_side(self, name, case):
+        with self.fresh_folder() as base:
+            side = self.make(name, case, base)
+            return self.checked(side, name, case)
+
+    def checked(self, side, name, case):
+        """Its answers, and what is wrong with its layers afterwards."""
         roots = [os.path.join(side.base, lower) for lower in side.lowers]
         before = [kept(layers.fingerprint(root), case) for root in roots]
         old_marks = marks_over_nothing(side) if name == "ovl" and case.upper is not None else {}
@@ -100,7 +111,8 @@ class Sides:
             outcome.problems += [f"C-3.7: {mark}" for about, mark in marks_over_nothing(side).items()
                                  if about not in old_marks]
             if "kernel" in self.names and not case.has_links and not case.foreign:
-                self.view(case, base, side, outcome)
+                with self.fresh_folder() as base:
+                    self.view(case, base, side, outcome)
         return outcome
 
     def command(self, side, name, i):
@@ -152,7 +164,7 @@ class Sides:
 
     def view(self, case, base, side, outcome):
         """What the kernel shows of the upper that libovl left, over the same layers."""
-        kernel = self.make("kernel", case, base, letter="v")
+        kernel = self.make("kernel", case, base)
         copy = f"{kernel.base}/u2"
         subprocess.run(["cp", "-a", side.upper, copy], check=True)
         layers.to_kernel_form(copy, kernel.prefix)
