@@ -138,15 +138,19 @@ static void kill_one(unsigned *seed)
     begin(i, (unsigned)rand_r(seed));
 }
 
-static void attend(double seconds, bool kills, unsigned *seed)
+/* How many were killed. */
+static unsigned long attend(double seconds, bool kills, unsigned *seed)
 {
+    unsigned long killed = 0;
     struct timespec start, now;
     clock_gettime(CLOCK_MONOTONIC, &start);
     do {
         usleep(PACE_US);
         look_after(WNOHANG);
-        if (kills)
+        if (kills) {
             kill_one(seed);
+            killed++;
+        }
         clock_gettime(CLOCK_MONOTONIC, &now);
         look_for_standstill(now.tv_sec);
     } while ((double)(now.tv_sec - start.tv_sec) + (double)(now.tv_nsec - start.tv_nsec) / 1e9 < seconds);
@@ -160,6 +164,7 @@ static void attend(double seconds, bool kills, unsigned *seed)
         else
             i++;
     }
+    return killed;
 }
 
 /* ---- their parent, who is there all the time ---------------------------------------------------------------- */
@@ -199,7 +204,7 @@ static int run(double seconds, unsigned seed, bool kills)
     read_id(AT_FDCWD, at_cwd);
     for (int i = 0; i < WORKERS; i++)
         begin(i, seed + (unsigned)i);
-    attend(seconds, kills, &seed);
+    const unsigned long killed = attend(seconds, kills, &seed);
     follow(dir, at_descriptor);
     int cwd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     follow(cwd, at_cwd);
@@ -208,7 +213,7 @@ static int run(double seconds, unsigned seed, bool kills)
     check_tree(kills);
     for (int i = 0; i < WORKERS; i++)
         rounds += ledger->rounds[i];
-    printf("rounds %lu\n", rounds);
+    printf("rounds %lu killed %lu\n", rounds, killed);
     print_tree();
     return 0;
 }
