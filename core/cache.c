@@ -33,7 +33,7 @@ static bool may_search(struct ovl_ctx *ctx, const struct ovl_node *node)
     return may;
 }
 
-static void enter(struct ovl_stack *stack, struct ovl_cache *cache, uint32_t ref)
+void ovl_cache_enter(struct ovl_stack *stack, struct ovl_cache *cache, uint32_t ref)
 {
     const struct directory *dir = ovl_cache_at(cache, ref);
     if (!dir)
@@ -44,8 +44,7 @@ static void enter(struct ovl_stack *stack, struct ovl_cache *cache, uint32_t ref
     stack->run = ovl_cache_run(cache);
 }
 
-/* Let the word speak, if it can. */
-static bool answer(struct ovl *o, struct ovl_cache *cache, uint64_t word, struct ovl_node *node)
+bool ovl_cache_answer(struct ovl *o, struct ovl_cache *cache, uint64_t word, struct ovl_node *node)
 {
     const uint8_t type = (uint8_t)(word >> TYPE_SHIFT & TYPE_MASK);
     const unsigned layer = (unsigned)(word >> LAYER_SHIFT & LAYER_MASK);
@@ -56,7 +55,7 @@ static bool answer(struct ovl *o, struct ovl_cache *cache, uint64_t word, struct
     if (type == DT_DIR) {
         if (!child_of(word))
             return false;
-        enter(&node->dirs, cache, child_of(word));
+        ovl_cache_enter(&node->dirs, cache, child_of(word));
         if (!node->dirs.record)
             return false;
     } else if (type == DT_REG && state_of(word) == KNOWN && !(o->has_upper && layer == 0) &&
@@ -107,7 +106,7 @@ bool ovl_cache_ask(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl_cached
     cached->cache = cache;
     cached->word = &name->word;
     cached->seen = load(&name->word);
-    return answer(node->ovl, cache, is_ours(node, cached->seen) ? take_before(node) : cached->seen, node);
+    return ovl_cache_answer(node->ovl, cache, is_ours(node, cached->seen) ? take_before(node) : cached->seen, node);
 }
 
 /* The record without the upper, made if need be; 0 where there is none. */
@@ -137,7 +136,7 @@ bool ovl_cache_ask_lower(struct ovl_ctx *ctx, struct ovl_node *node)
     if (!lower)
         return false;
     struct ovl_cached cached;
-    enter(&node->in, cache, lower);
+    ovl_cache_enter(&node->in, cache, lower);
     bool known = ovl_cache_ask(ctx, node, &cached);
     node->in = in;
     return known;
@@ -152,60 +151,7 @@ bool ovl_cache_ask_mount(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl_
     cached->cache = cache;
     cached->word = ovl_cache_root(cache);
     cached->seen = load(cached->word);
-    return answer(node->ovl, cache, cached->seen, node);
-}
-
-/* Names that the walk gives a meaning of its own. */
-static bool is_special(const char *name, size_t n)
-{
-    return n == 0 || (name[0] == '.' && (n == 1 || (n == 2 && name[1] == '.') || ovl_has_prefix(name, OVL_WH_PREFIX)));
-}
-
-/* What a word says of a name that is not the last one. */
-static int way_through(uint64_t word)
-{
-    if (state_of(word) == ABSENT)
-        return -ENOENT;
-    if (!is_found(word))
-        return 0;
-    const uint8_t type = (uint8_t)(word >> TYPE_SHIFT & TYPE_MASK);
-    return type == DT_DIR ? child_of(word) != 0 : type == DT_LNK ? 0 : -ENOTDIR;
-}
-
-int ovl_cache_walk(struct ovl_ctx *ctx, struct ovl_node *node)
-{
-    struct ovl *o = node->ovl;
-    struct ovl_cache *cache = ctx->anchors || o->impure ? NULL : ovl_cache_for_reading(o);
-    if (!cache || node->length <= o->mount_length)
-        return 0;
-    uint64_t word = load(ovl_cache_root(cache));
-    const char *path = node->path;
-    for (size_t at = o->mount_length;;) {
-        int r = way_through(word);
-        if (r <= 0)
-            return r;
-        const struct directory *dir = ovl_cache_at(cache, child_of(word));
-        const struct names *names = dir && dir->open ? names_of(cache, dir) : NULL;
-        if (!names)
-            return 0;
-        const size_t begin = ++at;
-        uint64_t hash = OVL_HASH_BEGIN;
-        for (; path[at] && path[at] != '/'; at++)
-            hash = ovl_hash_add(hash, path[at]);
-        if (is_special(path + begin, at - begin) || at - begin > OVL_NAME_MAX)
-            return 0;
-        bool lost = false, last = !path[at];
-        const struct name *name = find_hashed(cache, names, path + begin, at - begin, hash, &lost);
-        if (lost || (!name && !last))
-            return lost ? 0 : -ENOENT;
-        if (!last) {
-            word = load(&name->word);
-            continue;
-        }
-        enter(&node->in, cache, child_of(word));
-        node->name = begin;
-        return !name || answer(o, cache, load(&name->word), node);
-    }
+    return ovl_cache_answer(node->ovl, cache, cached->seen, node);
 }
 
 /* ---- keeping what the plain walk found ------------------------------------------------------------------ */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the directory cache consists of: words, names, tables and records, which lie in shared memory (cache.c has the
- * rules, cache_file.c the memory).  For cache.c and cache_table.c alone.
+ * rules, cache_file.c the memory).  For cache.c, cache_walk.c and cache_table.c alone.
  */
 #ifndef OVL_CACHE_H
 #define OVL_CACHE_H
@@ -193,6 +193,13 @@ static inline struct ovl_cache *cache_of(const struct ovl_ctx *ctx, struct ovl *
     struct ovl_cache *cache = ovl_cache_for_reading(o);
     return cache && ovl_cache_run(cache) == dir->run ? cache : NULL;
 }
+
+/* ---- cache.c ------------------------------------------------------------------------------------------------- */
+
+/* Let a word say of the node's name what it can; false when it can't. */
+bool ovl_cache_answer(struct ovl *o, struct ovl_cache *cache, uint64_t word, struct ovl_node *node);
+/* The layers that merge to the directory of this record; none when it can't be reached. */
+void ovl_cache_enter(struct ovl_stack *stack, struct ovl_cache *cache, uint32_t ref);
 
 /* ---- cache_table.c --------------------------------------------------------------------------------------- */
 

@@ -205,6 +205,7 @@ static struct ovl_cache *attach(struct ovl *o, struct ovl_cache_state *state, ui
         return NULL;
     cache->run = run;
     cache->ovl = o;
+    cache->state = state;
     int r = file_path(o, run, cache->path);
     if (r == 0)
         r = attach_first(cache, make);
@@ -221,10 +222,10 @@ static struct ovl_cache *attach(struct ovl *o, struct ovl_cache_state *state, ui
 static struct ovl_cache *find(struct ovl *o, struct ovl_cache_state *state, bool make)
 {
     const uint64_t run = __atomic_load_n(&state->run, __ATOMIC_ACQUIRE);
-    make &= __atomic_load_n(&state->made, __ATOMIC_SEQ_CST) != run;
     struct ovl_cache *cache = __atomic_load_n(&o->cache, __ATOMIC_ACQUIRE);
     if (cache && cache->run == run)
         return cache;
+    make &= __atomic_load_n(&state->made, __ATOMIC_SEQ_CST) != run;
     struct ovl_cache *mine = attach(o, state, run, make);
     if (!mine || __atomic_compare_exchange_n(&o->cache, &cache, mine, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
         return mine;
@@ -253,6 +254,12 @@ struct ovl_cache *ovl_cache_for_reading(struct ovl *o)
     if (!cache)
         __atomic_store_n(&o->cache_failed, true, __ATOMIC_RELAXED); /* one try is enough */
     return cache;
+}
+
+bool ovl_cache_is_current(const struct ovl_cache *cache)
+{
+    return in_use != OVL_CACHE_OFF && __atomic_load_n(&cache->state->run, __ATOMIC_ACQUIRE) == cache->run &&
+           !__atomic_load_n(&cache->state->off, __ATOMIC_ACQUIRE);
 }
 
 struct ovl_cache *ovl_cache_for_changing(struct ovl *o)

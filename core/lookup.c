@@ -206,14 +206,23 @@ static int look(struct ovl_ctx *ctx, struct ovl_node *node, bool type_only)
     }
 }
 
-int ovl_lookup_path(struct ovl_ctx *ctx, struct ovl_node *node, bool type_only)
+static void begin_whole_path(struct ovl_node *node)
 {
     node->exists = node->partly = node->linked = node->reserved = false;
     node->dirs.record = 0;
+}
+
+int ovl_lookup_path(struct ovl_ctx *ctx, struct ovl_node *node, bool type_only)
+{
+    begin_whole_path(node);
     int r = ovl_cache_walk(ctx, node);
-    if (r <= 0)
-        return r;
-    return !node->exists || complete(ctx, node, type_only);
+    return r <= 0 ? r : !node->exists || complete(ctx, node, type_only);
+}
+
+int ovl_lookup_known(struct ovl_ctx *ctx, const struct ovl_glance *glance, struct ovl_node *node, bool type_only)
+{
+    begin_whole_path(node);
+    return ovl_cache_recall(ctx, glance, node) && (!node->exists || complete(ctx, node, type_only));
 }
 
 int ovl_lookup(struct ovl_ctx *ctx, struct ovl_node *node)

@@ -279,6 +279,21 @@ struct ovl_node *ovl_node_new(struct ovl_ctx *ctx);
  * something other than a directory is ENOTDIR. */
 int ovl_resolve(struct ovl_ctx *ctx, const char *base, const char *path, unsigned flags, struct ovl_node *node);
 
+/* What a glance at a path told: for ovl_resolve_known(), in the same call. */
+struct ovl_glance {
+    const char *path; /* NULL: nothing */
+    size_t length, name;
+    struct ovl *ovl;
+    struct ovl_cache *cache;
+    uint32_t record;
+    uint64_t word;
+};
+/* Look at an absolute path of this length in a directory that the process knows from before, in a few hundred
+ * instructions: 1 when something may be there, -ENOENT when nothing is, and 0, with path NULL, when it is not known. */
+int ovl_glance(const struct ovl_space *space, const char *path, size_t length, struct ovl_glance *glance);
+/* ovl_resolve() of the path by what the glance told: 1 when *node is filled, or 0: ask ovl_resolve(). */
+int ovl_resolve_known(struct ovl_ctx *ctx, const struct ovl_glance *glance, unsigned flags, struct ovl_node *node);
+
 /* fd is open on the directory that the kernel has for a cwd or a descriptor, `path` is its merged path, and a walk from
  * there was refused (EACCES), perhaps because a directory above may not be searched.  From now on what this call looks
  * for at `path` or below is looked for from fd.  -EACCES where that is not the upper's directory alone, so that what is

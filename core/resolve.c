@@ -392,6 +392,15 @@ static int finish(struct walk *w)
     return 0;
 }
 
+/* What a look at the whole path says of it, if that is not a link to follow. */
+static int seen_at_once(int seen, unsigned flags, struct ovl_node *node)
+{
+    node->slash = node->magic = false;
+    node->crossed = true;
+    node->last = OVL_LAST_NAME;
+    return seen > 0 && node->exists && S_ISLNK(node->st.st_mode) && flags & OVL_FOLLOW ? 0 : seen;
+}
+
 /* Most paths have no link, no dot and no slash at their end, and the cache knows all their names: 1, 0 when this one
  * must be walked, or an error. */
 static int look_at_once(struct ovl_ctx *ctx, const char *base, const char *path, size_t length, unsigned flags,
@@ -411,10 +420,14 @@ static int look_at_once(struct ovl_ctx *ctx, const char *base, const char *path,
     if (!region || !region->ovl)
         return 0;
     node->ovl = region->ovl;
-    node->crossed = true;
-    node->last = OVL_LAST_NAME;
-    int r = ovl_lookup_path(ctx, node, flags & OVL_TYPE);
-    return r > 0 && node->exists && S_ISLNK(node->st.st_mode) && flags & OVL_FOLLOW ? 0 : r;
+    return seen_at_once(ovl_lookup_path(ctx, node, flags & OVL_TYPE), flags, node);
+}
+
+int ovl_resolve_known(struct ovl_ctx *ctx, const struct ovl_glance *glance, unsigned flags, struct ovl_node *node)
+{
+    if (!glance->path || flags & OVL_LONG)
+        return 0;
+    return seen_at_once(ovl_lookup_known(ctx, glance, node, flags & OVL_TYPE), flags, node);
 }
 
 int ovl_resolve(struct ovl_ctx *ctx, const char *base, const char *path, unsigned flags, struct ovl_node *node)
@@ -424,7 +437,6 @@ int ovl_resolve(struct ovl_ctx *ctx, const char *base, const char *path, unsigne
         return -ENOENT;
     if (length >= (flags & OVL_LONG ? REST_MAX : OVL_REAL_MAX))
         return -ENAMETOOLONG;
-    node->slash = node->magic = false;
     int r = look_at_once(ctx, base, path, length, flags, node);
     if (r != 0)
         return r < 0 ? r : 0;

@@ -28,6 +28,7 @@ void ovl_space_close(struct ovl_space *space)
         ovl_cache_detach(&space->ovl[i]);
         ovl_shared_detach(&space->ovl[i]);
     }
+    ovl_ways_free(space);
     ovl_sys_munmap(space->memory, space->size);
 }
 

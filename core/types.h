@@ -13,6 +13,11 @@
 #include <errno.h>
 #include <string.h> /* memcpy memset memmove memcmp: the compiler's own; nothing else of it */
 
+/* With -ffreestanding they are calls of functions else, even for eight bytes. */
+#define memcpy __builtin_memcpy
+#define memset __builtin_memset
+#define memcmp __builtin_memcmp
+
 /* A layer's directory. `path` has no trailing slash, so that the root is "" and joining is one rule. */
 struct ovl_layer {
     const char *path;
@@ -70,6 +75,7 @@ struct ovl_space {
     const char *record;
     void *memory; /* all of the above, one mapping */
     size_t size;
+    struct ovl_ways *ways; /* cache_walk.c: mapped on first use; read and set atomically */
 };
 
 /* The layer that a node's object is of. */
@@ -230,6 +236,8 @@ int ovl_lookup_type(struct ovl_ctx *ctx, struct ovl_node *node);
 /* Look up the whole of node->path at once, from the mount of its overlay down: 1 when that was possible, 0 when it must
  * be walked name by name, or an error. */
 int ovl_lookup_path(struct ovl_ctx *ctx, struct ovl_node *node, bool type_only);
+/* The same by what a glance told: fills ovl and path too. */
+int ovl_lookup_known(struct ovl_ctx *ctx, const struct ovl_glance *glance, struct ovl_node *node, bool type_only);
 /* Whether a lower layer has the name at node->path (so that removing it needs a whiteout): 1 or 0. */
 int ovl_lower_has(struct ovl_ctx *ctx, const struct ovl_node *node);
 /* Put node at a merged directory path that has no symbolic links (finds overlay and stack).
@@ -267,6 +275,7 @@ void ovl_cache_give_up(struct ovl *o);
 struct ovl_cache {
     uint64_t run;
     const struct ovl *ovl;
+    const struct ovl_cache_state *state;
     char *segment[OVL_CACHE_SEGMENTS + 20]; /* for any reference there is; the last ones are never mapped */
     char path[OVL_REAL_MAX], aside[OVL_REAL_MAX];
 };
@@ -282,6 +291,8 @@ static inline uint64_t ovl_cache_segment_begin(unsigned i)
 {
     return i ? (uint64_t)OVL_CACHE_FIRST << (i - 1) : 0;
 }
+/* Whether this, which ovl_cache_for_reading() has given before, would be given again. */
+bool ovl_cache_is_current(const struct ovl_cache *cache);
 /* Map a segment; NULL when that can't be. */
 void *ovl_cache_map(struct ovl_cache *cache, unsigned segment);
 /* The place of a reference, NULL when it can't be mapped. */
@@ -317,9 +328,6 @@ bool ovl_cache_ask(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl_cached
 bool ovl_cache_ask_lower(struct ovl_ctx *ctx, struct ovl_node *node);
 /* The same for the directory of the node's overlay. */
 bool ovl_cache_ask_mount(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl_cached *cached);
-/* The whole of node->path, below the mount of node->ovl, without links and dots: 1 when it is known, as for
- * ovl_cache_ask(), with node->in; 0 when it must be walked name by name; or why it leads nowhere. */
-int ovl_cache_walk(struct ovl_ctx *ctx, struct ovl_node *node);
 /* What the plain walk found instead.  False: the name has changed meanwhile, ovl_cache_ask_again() and look again. */
 bool ovl_cache_tell(struct ovl_node *node, const struct ovl_cached *cached);
 void ovl_cache_ask_again(struct ovl_cached *cached);
@@ -331,6 +339,15 @@ bool ovl_cache_list(struct ovl_ctx *ctx, const struct ovl_node *dir, struct ovl_
  * call of this thread holds the same lock. */
 uint64_t *ovl_cache_begin(struct ovl *o, const struct ovl_node *node, bool alone, uint64_t *before);
 void ovl_cache_end(uint64_t *word);
+
+/* ---- cache_walk.c -------------------------------------------------------------------------------- */
+/* The whole of node->path, below the mount of node->ovl, without links and dots: 1 when it is known, as for
+ * ovl_cache_ask(), with node->in; 0 when it must be walked name by name; or why it leads nowhere. */
+int ovl_cache_walk(struct ovl_ctx *ctx, struct ovl_node *node);
+/* The same by what a glance told; false when it must be walked. */
+bool ovl_cache_recall(const struct ovl_ctx *ctx, const struct ovl_glance *glance, struct ovl_node *node);
+/* When the space is freed. */
+void ovl_ways_free(struct ovl_space *space);
 
 /* ---- lock.c ------------------------------------------------------------------------------------ */
 /* The overlay's change lock.  All signals are blocked while it is held. */

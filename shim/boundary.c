@@ -29,6 +29,7 @@ bool shim_begin(struct shim_call *call, const char *function)
     call->saved_errno = errno;
     call->function = function;
     call->asked = NULL;
+    call->glance = NULL;
     call->node = NULL;
     call->deep = false;
     call->removed = NULL;
@@ -38,6 +39,14 @@ bool shim_begin(struct shim_call *call, const char *function)
     /* No memory at all: the call can't be answered, and must not go to the real file system. */
     call->ctx.size = 0;
     return true;
+}
+
+bool shim_sees_missing(const char *path, struct ovl_glance *glance)
+{
+    const struct ovl_space *space = shim_space();
+    glance->path = NULL;
+    return space && path && *path == '/' && ovl_glance(space, path, strlen(path), glance) == -ENOENT &&
+           !ovl_log_wants(OVL_LOG_DEBUG);
 }
 
 /* FUNCTION MERGED-PATH LAYER-PATH RESULT (CONTRACT 5.1).  What was just made lies in the upper; outside there is no
@@ -304,6 +313,13 @@ static int settle(struct shim_call *call, const char **path)
     return SHIM_OUTSIDE;
 }
 
+/* SHIM_INSIDE, at this place. */
+static int stand_on(struct shim_call *call, struct ovl_node *found, struct ovl_node **node)
+{
+    call->node = *node = found;
+    return SHIM_INSIDE;
+}
+
 static int find_once(struct shim_call *call, int *dirfd, const char **path, unsigned flags, struct ovl_node **node)
 {
     struct ovl_ctx *ctx = &call->ctx;
@@ -330,26 +346,38 @@ static int find_once(struct shim_call *call, int *dirfd, const char **path, unsi
         return settle(call, path);
     if (r < 0)
         return r;
-    call->node = found;
     if (left && strcmp(*path, ".") == 0)
         found->last = OVL_LAST_DOTDOT;
-    if (found->ovl) {
-        *node = found;
-        return SHIM_INSIDE;
-    }
+    if (found->ovl)
+        return stand_on(call, found, node);
+    call->node = found;
     *dirfd = AT_FDCWD;
     *path = found->path;
     return SHIM_OUTSIDE;
 }
 
-int shim_find(struct shim_call *call, int *dirfd, const char **path, unsigned flags, struct ovl_node **node)
+static int find_known(struct shim_call *call, const char *path, unsigned flags, struct ovl_node **node)
 {
-    *node = NULL;
-    if (call->ctx.size == 0)
-        return -ENOMEM;
-    call->asked = *path;
-    if (!*path || !**path)
+    struct ovl_ctx *ctx = &call->ctx;
+    struct ovl_glance own;
+    const struct ovl_glance *glance = call->glance;
+    call->glance = NULL; /* a later look is a new one */
+    if (!glance) {
+        ovl_glance(ctx->space, path, strlen(path), &own);
+        glance = &own;
+    }
+    if (glance->path != path)
         return SHIM_OUTSIDE;
+    const size_t mark = ctx->used;
+    struct ovl_node *found = ovl_node_new(ctx);
+    if (found && ovl_resolve_known(ctx, glance, flags, found) > 0)
+        return stand_on(call, found, node);
+    ovl_ctx_reset(ctx, mark);
+    return SHIM_OUTSIDE;
+}
+
+static int find_anew(struct shim_call *call, int *dirfd, const char **path, unsigned flags, struct ovl_node **node)
+{
     const struct shim_call before = *call;
     const char *given = *path;
     const int at = *dirfd;
@@ -369,6 +397,19 @@ int shim_find(struct shim_call *call, int *dirfd, const char **path, unsigned fl
         *path = given;
         *node = NULL;
     }
+}
+
+int shim_find(struct shim_call *call, int *dirfd, const char **path, unsigned flags, struct ovl_node **node)
+{
+    *node = NULL;
+    if (call->ctx.size == 0)
+        return -ENOMEM;
+    call->asked = *path;
+    if (!*path || !**path)
+        return SHIM_OUTSIDE;
+    if (**path == '/' && find_known(call, *path, flags, node) == SHIM_INSIDE)
+        return SHIM_INSIDE;
+    return find_anew(call, dirfd, path, flags, node);
 }
 
 /* ---- descriptors ---------------------------------------------------------------------------------- */

@@ -20,13 +20,14 @@
 struct shim_call {
     struct ovl_ctx ctx;
     int saved_errno;
-    const char *function;        /* for the log */
-    const char *asked;           /* the path that was looked for last, also for the log */
-    const struct ovl_node *node; /* what was found last */
-    uint64_t moves;              /* ovl_moves() before anything was found out */
-    bool deep;                   /* the base directory is outside, too deep to have a path: buf has an ancestor's */
-    bool magic;                  /* linkat: the first path is a magic link of /proc */
-    const char *removed;         /* what was found is a removed directory, by the name ".": its parent's path or "" */
+    const char *function;            /* for the log */
+    const char *asked;               /* the path that was looked for last, also for the log */
+    const struct ovl_glance *glance; /* at the path that is looked for next, or NULL */
+    const struct ovl_node *node;     /* what was found last */
+    uint64_t moves;                  /* ovl_moves() before anything was found out */
+    bool deep;                       /* the base directory is outside, too deep to have a path: buf has an ancestor's */
+    bool magic;                      /* linkat: the first path is a magic link of /proc */
+    const char *removed; /* what was found is a removed directory, by the name ".": its parent's path or "" */
 };
 
 /* Begin a call.  False when the library is inert here (no configuration, or too early to have
@@ -34,6 +35,11 @@ struct shim_call {
  * shim_leave().  Async-signal-safe. */
 bool shim_begin(struct shim_call *call, const char *function);
 #define shim_enter(call) shim_begin(call, __func__ + sizeof "wrap_" - 1)
+
+/* Before a call that neither makes a name nor refuses its arguments whatever the path is: whether ENOENT is the answer,
+ * which this finds out faster than the call.  That is what most look-ups of a build are for.  What else was seen is for
+ * the call's `glance`. */
+bool shim_sees_missing(const char *path, struct ovl_glance *glance);
 
 /* End a call: r >= 0 is returned with errno as it was at enter; a negative errno is put into errno
  * and becomes -1. */

@@ -114,14 +114,21 @@ int shim_fstatat(const struct shim_stat_way *way, int dirfd, const char *path, s
 {
     if (is_descriptor(dirfd, path, flags))
         return shim_fstat(way, dirfd, st);
+    const bool is_valid = !(flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH));
+    struct ovl_glance glance;
+    if (is_valid && shim_sees_missing(path, &glance)) {
+        errno = ENOENT;
+        return -1;
+    }
     path = name_cwd(path, flags);
     struct shim_call call;
     if (!shim_begin(&call, "fstatat"))
         return way->fstatat(dirfd, path, st, flags);
+    call.glance = is_valid ? &glance : NULL;
     struct ovl_node *node;
     int r = shim_find(&call, &dirfd, &path, OVL_TYPE | follow_unless(flags & AT_SYMLINK_NOFOLLOW), &node);
     if (r == SHIM_INSIDE)
-        r = flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH) ? -EINVAL : ovl_stat(&call.ctx, node, st);
+        r = is_valid ? ovl_stat(&call.ctx, node, st) : -EINVAL;
     else if (r == SHIM_OUTSIDE)
         r = (int)shim_result(way->fstatat(dirfd, path, st, flags));
     return (int)shim_leave(&call, r);
@@ -200,12 +207,20 @@ int wrap_statx(int dirfd, const char *path, int flags, unsigned mask, struct sta
 
 int wrap_faccessat(int dirfd, const char *path, int mode, int flags)
 {
+    const bool is_valid =
+        !(mode & ~(R_OK | W_OK | X_OK)) && !(flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH));
+    struct ovl_glance glance;
+    if (is_valid && shim_sees_missing(path, &glance)) {
+        errno = ENOENT;
+        return -1;
+    }
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(faccessat)(dirfd, path, mode, flags);
+    call.glance = is_valid ? &glance : NULL;
     struct ovl_node *node;
     path = name_cwd(path, dirfd == AT_FDCWD ? flags : 0);
-    int r = mode & ~(R_OK | W_OK | X_OK) || flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) ? -EINVAL : 0;
+    int r = is_valid ? 0 : -EINVAL;
     if (r == 0 && is_descriptor(dirfd, path, flags))
         r = shim_find_fd(&call, dirfd, &node) == SHIM_INSIDE ? SHIM_INSIDE : SHIM_OUTSIDE;
     else if (r == 0)

@@ -85,10 +85,17 @@ static int flags_that_count(int flags)
 
 int shim_open_at(const struct shim_way *way, const char *function, int dirfd, const char *path, int flags, mode_t mode)
 {
+    const bool is_made = flags & O_CREAT || is_nameless(flags);
+    struct ovl_glance glance;
+    if (!is_made && shim_sees_missing(path, &glance)) {
+        errno = ENOENT;
+        return -1;
+    }
     struct shim_call call;
     if (!shim_begin(&call, function))
         return way->openat(dirfd, path, flags, mode);
     call.ctx.ops = way->ops;
+    call.glance = is_made ? NULL : &glance;
     struct ovl_node *node;
     flags = flags_that_count(flags);
     if (is_contradiction(flags))

@@ -19,7 +19,7 @@ import time
 from planted import HERE, ROOT, Copy, Fault, misfit
 
 OPERATIONS = 30000
-UNIT = ("test_cache", "test_cache_doubt")
+UNIT = ("test_cache", "test_cache_doubt", "test_cache_walk")
 PAUSE = "ovl_sys_raw(SYS_nanosleep, (long)&(struct timespec){0, 2000000}, 0, 0, 0, 0, 0);"
 BUSY = "make_word(BUSY, 0, 0, next_version(now), 0)"
 
@@ -65,6 +65,14 @@ FAULTS = [
           "    return before;"),
     Fault("nested-change-ends-the-outer", "3.4", "core/cache.c",
           "if (state_of(now) == BUSY && version_of(now) && !alone)\n        return NULL;", ""),
+    Fault("way-words-not-compared", "3.6", "core/cache_walk.c", "load(step->word) != step->seen || ", ""),
+    Fault("way-tables-not-compared", "3.7", "core/cache_walk.c",
+          " || __atomic_load_n(&step->dir->names, __ATOMIC_ACQUIRE) != step->names", ""),
+    Fault("way-text-not-compared", "2.1", "core/cache_walk.c", "is_same_text(way->text, text, n) && ", ""),
+    Fault("way-of-another-run", "3.4", "core/cache_walk.c", " || !ovl_cache_is_current(way->cache)", ""),
+    Fault("way-over-a-border", "1.2", "core/cache_walk.c", "if (!is_one_region(space, walked->text, walked->length))\n        return;",
+          ""),
+    Fault("way-not-for-everybody", "3.9", "core/cache_walk.c", "dir && dir->open ? __atomic", "dir ? __atomic"),
 ]
 
 

@@ -8,6 +8,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -64,9 +66,48 @@ static char *described(struct fixture *f, const char *path)
     return text;
 }
 
+int glance(struct fixture *f, const char *path, struct ovl_node **node)
+{
+    struct ovl_glance glance;
+    const char *merged_path = merged(f, path);
+    ovl_ctx_close(&f->ctx, 0);
+    ovl_ctx_reset(&f->ctx, 0);
+    *node = ovl_node_new(&f->ctx);
+    assert_non_null(*node);
+    int r = ovl_glance(f->space, merged_path, strlen(merged_path), &glance);
+    if (r == 0)
+        return 0;
+    const int known = ovl_resolve_known(&f->ctx, &glance, 0, *node);
+    assert_true(known == 1 || r > 0);
+    assert_true(known == 0 || (*node)->exists == (r > 0));
+    return r > 0 ? known : r;
+}
+
+/* What a glance tells, if it does, is what a walk without the cache finds. */
+static void glance_agrees(struct fixture *f, const char *path)
+{
+    struct ovl_node *seen;
+    int r = glance(f, path, &seen);
+    if (r == 0)
+        return;
+    const struct ovl_node at_a_glance = *seen;
+    ovl_cache_use(OVL_CACHE_OFF);
+    assert_int_equal(look(f, path), r > 0);
+    if (r > 0) {
+        const struct ovl_node *walked = find(f, path);
+        assert_string_equal(at_a_glance.path, walked->path);
+        assert_string_equal(at_a_glance.real, walked->real);
+        assert_int_equal(at_a_glance.st.st_mode & S_IFMT, walked->st.st_mode & S_IFMT);
+        assert_ptr_equal(at_a_glance.ovl, walked->ovl);
+        assert_memory_equal(at_a_glance.in.bits, walked->in.bits, sizeof walked->in.bits);
+    }
+    ovl_cache_use(OVL_CACHE_EAGER);
+}
+
 void agree_on_name(struct fixture *f, const char *path)
 {
     for (int i = 0; i < 3; i++) {
+        glance_agrees(f, path);
         char *cached = described(f, path);
         ovl_cache_use(OVL_CACHE_OFF);
         char *plain = described(f, path);

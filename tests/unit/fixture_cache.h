@@ -15,6 +15,8 @@ void cache_layers(struct fixture *f);
 
 /* Whether a name is there: 1 or 0, or -1 for any error. */
 int look(struct fixture *f, const char *path);
+/* What a glance at it tells: 1 with the node, 0 for nothing, or -ENOENT. */
+int glance(struct fixture *f, const char *path, struct ovl_node **node);
 /* How many calls that could fail are needed for that. */
 unsigned cost(struct fixture *f, const char *path);
 /* Whether none is, at last; and the same for a listing, but for its memory. */
