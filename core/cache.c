@@ -5,7 +5,8 @@
  * A directory has a record (the layers that merge to it) and, once it has been listed, a table of all its names.  A
  * name has one word, which says in which layer it shows, and its version.  What must hold:
  *   - Whoever changes a name holds the change lock of its directory.  Before the first step the word says BUSY, with
- * the next version; after the last one UNKNOWN.  So one that is killed leaves BUSY, which is slow and never wrong.
+ *     the next version; after the last one what the name has become, or UNKNOWN.  So one that is killed leaves BUSY,
+ *     which is slow and never wrong.
  *   - A reader keeps what the plain walk found only by a compare-and-swap from the very word that it had loaded before.
  *   - A table is complete from its publication on: what it does not have is not there.  Where the upper takes part, it
  *     is listed and published under the directory's lock.
@@ -265,14 +266,52 @@ uint64_t *ovl_cache_begin(struct ovl *o, const struct ovl_node *node, bool alone
     if (state_of(now) == BUSY && version_of(now) && !alone)
         return NULL;
     __atomic_store_n(word, make_word(BUSY, 0, 0, next_version(now), 0), __ATOMIC_SEQ_CST);
-    *before = is_settled(now) ? now : 0;
+    if (is_settled(now))
+        *before = now;
+    else if (state_of(now) == BUSY && !version_of(now)) /* just made, as its table does not have it */
+        *before = make_word(ABSENT, 0, 0, 0, 0);
     return word;
 }
 
-void ovl_cache_end(uint64_t *word)
+void ovl_cache_end(uint64_t *word, uint64_t after)
 {
-    if (word)
-        __atomic_store_n(word, make_word(UNKNOWN, 0, 0, version_of(load(word)), 0), __ATOMIC_SEQ_CST);
+    if (!word)
+        return;
+    const uint64_t version = (load(word) >> VERSION_SHIFT & VERSION_MASK) << VERSION_SHIFT;
+    __atomic_store_n(word, version | (after ? after : UNKNOWN), __ATOMIC_SEQ_CST);
+}
+
+void ovl_held_gone(struct ovl_held *held, int which)
+{
+    held->after[which] = make_word(ABSENT, 0, 0, 0, 0);
+}
+
+void ovl_held_there(struct ovl_held *held, int which, mode_t type)
+{
+    held->after[which] = make_word(KNOWN, (uint8_t)((type & S_IFMT) >> 12), 0, 0, 0);
+}
+
+/* ---- whiteouts ------------------------------------------------------------------------------------------- */
+
+bool ovl_cache_has_no_whiteout(struct ovl_ctx *ctx, const struct ovl_node *node)
+{
+    struct ovl_cache *cache = cache_of(ctx, node->ovl, &node->in);
+    const struct directory *dir = cache ? ovl_cache_at(cache, node->in.record) : NULL;
+    const struct names *names = dir ? names_of(cache, dir) : NULL;
+    return names && !__atomic_load_n(&names->whiteouts, __ATOMIC_ACQUIRE);
+}
+
+void ovl_cache_expect_whiteout(const struct ovl_node *node)
+{
+    struct ovl *o = node->ovl;
+    struct ovl_cache *cache = ovl_cache_for_changing(o);
+    bool lost = false;
+    struct directory *dir = cache ? ovl_cache_reach(cache, o, node->path, ovl_parent_length(node), &lost) : NULL;
+    struct names *names = dir ? names_of(cache, dir) : NULL;
+    if (names)
+        __atomic_store_n(&names->whiteouts, 1, __ATOMIC_SEQ_CST);
+    if (lost)
+        ovl_cache_give_up(o);
 }
 
 int ovl_change_search(const struct ovl_node *dir, int (*change)(void *arg), void *arg)

@@ -98,7 +98,8 @@ struct name {
 /* The first `count` names stand one after the other, in the order of the listing. */
 struct names {
     uint32_t first, count;
-    uint32_t added; /* how many came later */
+    uint32_t added;     /* how many came later */
+    uint32_t whiteouts; /* the upper may hold some in the directory; it did then, or they came later */
     uint32_t mask;
     uint32_t head[];
 };

@@ -65,6 +65,7 @@ static uint32_t make_names(struct ovl_cache *cache, const struct ovl_listing *li
     memset(names, 0, head);
     names->count = count;
     names->mask = heads - 1;
+    names->whiteouts = listing->whiteouts;
     names->first = ref + (uint32_t)(head / sizeof(uint64_t));
     char *at = (char *)names + head;
     for (uint32_t i = 0; i < count; i++) {

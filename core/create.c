@@ -98,7 +98,8 @@ static void undo_object(struct ovl_ctx *ctx, const struct ovl *o, const struct m
 static int make_in_place(struct ovl_ctx *ctx, struct ovl_node *node, const struct make *m, const char *place)
 {
     const struct ovl *o = node->ovl;
-    int beside = ovl_has_whiteout(ctx, o->layer[0].path, ovl_relative(o, node->path));
+    int beside =
+        ovl_cache_has_no_whiteout(ctx, node) ? 0 : ovl_has_whiteout(ctx, o->layer[0].path, ovl_relative(o, node->path));
     if (beside < 0)
         return beside;
     int made = make_object(ctx, m, place);
@@ -198,6 +199,14 @@ static int make_locked(struct ovl_ctx *ctx, struct ovl_node *node, const struct 
     return made == -EEXIST ? -ESTALE : made;
 }
 
+/* The type of what is made, where that is certain and no directory; else 0. */
+static mode_t type_made(const struct make *m)
+{
+    if (m->kind == MAKE_NODE && m->mode & S_IFMT)
+        return m->mode & S_IFMT;
+    return m->kind == MAKE_FILE || m->kind == MAKE_NODE ? S_IFREG : m->kind == MAKE_SYMLINK ? S_IFLNK : 0;
+}
+
 static int make_once(struct ovl_ctx *ctx, struct ovl_node *node, const struct make *m)
 {
     if (node->exists)
@@ -211,6 +220,8 @@ static int make_once(struct ovl_ctx *ctx, struct ovl_node *node, const struct ma
     r = ovl_lock_names(node, NULL, NULL, &held);
     if (r == 0) {
         r = make_locked(ctx, node, m);
+        if (r >= 0 && type_made(m))
+            ovl_held_there(&held, 0, type_made(m));
         ovl_unlock(&held);
     }
     return r;

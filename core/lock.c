@@ -351,7 +351,7 @@ static int begin(struct ovl *o, struct ovl_held *held)
     held->owner = owner_now();
     held->bucket[0] = held->bucket[1] = -1;
     held->word[0] = held->word[1] = NULL;
-    held->before[0] = held->before[1] = 0;
+    held->before[0] = held->before[1] = held->after[0] = held->after[1] = 0;
     held->reader = HELD_BEFORE;
     return 0;
 }
@@ -457,8 +457,8 @@ int ovl_lock_tree(struct ovl *o, struct ovl_node *a, struct ovl_node *b, struct 
 
 void ovl_unlock(struct ovl_held *held)
 {
-    ovl_cache_end(held->word[0]);
-    ovl_cache_end(held->word[1]);
+    ovl_cache_end(held->word[0], held->after[0]);
+    ovl_cache_end(held->word[1], held->after[1]);
     for (int i = 0; i < 2; i++)
         if (held->bucket[i] >= 0)
             release(held->shared, &held->shared->bucket[held->bucket[i]]);

@@ -407,10 +407,10 @@ int ovl_locate_type(struct ovl_ctx *ctx, struct ovl_node *node, const char *path
     return locate(ctx, node, path, true);
 }
 
-int ovl_refresh(struct ovl_ctx *ctx, struct ovl_node *node)
+static int refresh(struct ovl_ctx *ctx, struct ovl_node *node, bool type_only)
 {
     if (ovl_is_mount(node))
-        return ovl_locate(ctx, node, node->path);
+        return locate(ctx, node, node->path, type_only);
     char name[OVL_NAME_MAX + 1];
     size_t n = node->length - node->name;
     struct ovl *o = node->ovl;
@@ -424,7 +424,17 @@ int ovl_refresh(struct ovl_ctx *ctx, struct ovl_node *node)
     node->ovl = o;
     if (r == 0)
         r = a;
-    return r < 0 ? r : ovl_lookup(ctx, node);
+    return r < 0 ? r : look(ctx, node, type_only);
+}
+
+int ovl_refresh(struct ovl_ctx *ctx, struct ovl_node *node)
+{
+    return refresh(ctx, node, false);
+}
+
+int ovl_refresh_type(struct ovl_ctx *ctx, struct ovl_node *node)
+{
+    return refresh(ctx, node, true);
 }
 
 struct ovl_node *ovl_node_new(struct ovl_ctx *ctx)

@@ -39,6 +39,7 @@ struct merge {
     struct area text;
     struct area sorted; /* of uint32_t */
     bool xattr_whiteouts;
+    bool upper_whiteouts; /* the upper's directory may hold some, of any form */
 };
 
 /* ---- memory ------------------------------------------------------------------------------------- */
@@ -115,6 +116,8 @@ static int add_dirent(struct merge *m, unsigned layer, const struct ovl_dirent *
     const char *name = d->d_name;
     if (ovl_streq(name, ".") || ovl_streq(name, ".."))
         return 0;
+    if (layer == 0 && (ovl_has_prefix(name, OVL_WH_PREFIX) || d->d_type == DT_CHR || d->d_type == DT_UNKNOWN))
+        m->upper_whiteouts = true;
     if (!ovl_has_prefix(name, OVL_WH_PREFIX))
         return add(m, layer, name, d->d_ino, d->d_type, false);
     const char *hidden = name + OVL_WH_PREFIX_LENGTH;
@@ -451,6 +454,7 @@ static int make_listing(struct merge *m, uint32_t shown, struct ovl_listing *lis
     int r = ovl_listing_begin(listing, shown, m->text.used);
     if (r < 0)
         return r;
+    listing->whiteouts = m->upper_whiteouts || m->xattr_whiteouts;
     char *text = (char *)(uintptr_t)listing->entry[0].name + DOTS_SIZE;
     memcpy(text, m->text.at ? m->text.at : "", m->text.used);
     for (uint32_t i = 0; i < shown; i++) {

@@ -357,7 +357,8 @@ struct ovl_entry {
 struct ovl_listing {
     struct ovl_entry *entry;
     size_t count;
-    void *memory; /* mapped, not from the heap */
+    bool whiteouts; /* the upper's directory may hold some */
+    void *memory;   /* mapped, not from the heap */
     size_t size;
 };
 /* The merged entries of a directory, "." and ".." first, each name once, in the order that the

@@ -103,12 +103,13 @@ static int ask_parent(struct ovl_ctx *ctx, const struct ovl_node *node, unsigned
     struct stat st;
     char *real = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
     int r = real ? ovl_real_parent(ctx, node, top, real) : -ENOMEM;
-    if (r == 0)
-        r = ovl_sys_lstat(real, &st);
-    if (r == 0 && !S_ISDIR(st.st_mode))
-        r = -ENOENT; /* it was removed since it was looked up, and a whiteout has its name */
-    if (r == 0)
+    if (r == 0 && o->has_upper && top == 0)
+        r = ask_kernel(real, W_OK | X_OK, true);
+    else if (r == 0 && (r = ovl_sys_lstat(real, &st)) == 0)
         r = ovl_may(ctx, o, top, real, &st, W_OK | X_OK, true);
+    /* It may have been removed since it was looked up, and a whiteout have its name. */
+    if (r == -EACCES && ovl_sys_lstat(real, &st) == 0 && !S_ISDIR(st.st_mode))
+        r = -ENOENT;
     ovl_ctx_close(ctx, fds);
     ovl_ctx_reset(ctx, mark);
     return r;

@@ -64,6 +64,8 @@ static int unlink_once(struct ovl_ctx *ctx, struct ovl_node *node)
     r = ovl_lock_names(node, NULL, NULL, &held);
     if (r == 0) {
         r = unlink_locked(ctx, node, lower);
+        if (r == 0)
+            ovl_held_gone(&held, 0);
         ovl_unlock(&held);
     }
     if (r == 0)
@@ -185,6 +187,8 @@ static int rmdir_once(struct ovl_ctx *ctx, struct ovl_node *node)
     r = ovl_lock_tree(node->ovl, node, NULL, &held);
     if (r == 0) {
         r = rmdir_locked(ctx, node, lower);
+        if (r == 0)
+            ovl_held_gone(&held, 0);
         ovl_unlock(&held);
     }
     return r;

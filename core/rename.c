@@ -27,6 +27,7 @@ struct move {
     struct end from, to;
     unsigned flags;
     char *place;   /* of `to` in the upper */
+    bool moved;    /* `from` has gone to `to` */
     bool replaced; /* what `to` was is gone */
 };
 
@@ -107,11 +108,16 @@ static int check_objects(const struct ovl_node *from, const struct ovl_node *to,
     return to->reserved ? -EINVAL : 0;
 }
 
+static bool have_one_parent(const struct ovl_node *a, const struct ovl_node *b)
+{
+    return a->name == b->name && memcmp(a->path, b->path, a->name) == 0;
+}
+
 /* What is refused only to those who may change both directories. */
 static int refuse(struct ovl_ctx *ctx, const struct ovl_node *from, const struct ovl_node *to, int error)
 {
     int r = ovl_refused_first(ctx, from, error);
-    return r == error ? ovl_refused_first(ctx, to, error) : r;
+    return r == error && !have_one_parent(from, to) ? ovl_refused_first(ctx, to, error) : r;
 }
 
 /* An object takes the place of one of its kind only. */
@@ -120,11 +126,6 @@ static int check_kinds(struct ovl_ctx *ctx, const struct ovl_node *from, const s
     if (flags & EXCHANGE || !to->exists || is_same(from, to) || is_dir(from) == is_dir(to))
         return 0;
     return refuse(ctx, from, to, is_dir(from) ? -ENOTDIR : -EISDIR);
-}
-
-static bool have_one_parent(const struct ovl_node *a, const struct ovl_node *b)
-{
-    return a->name == b->name && memcmp(a->path, b->path, a->name) == 0;
 }
 
 static int may_write(struct ovl_ctx *ctx, const struct ovl_node *dir)
@@ -211,6 +212,7 @@ static int swap_with_whiteout(struct ovl_ctx *ctx, const struct move *m)
     int r = beside ? ovl_whiteout_make(ctx, from) : m->from.lower ? ovl_whiteout_allow(ctx, from) : 0;
     if (r < 0)
         return r;
+    ovl_cache_expect_whiteout(from);
     r = ctx->ops->rename(from->real, m->place, EXCHANGE);
     if (r < 0) {
         if (beside)
@@ -239,6 +241,8 @@ static int move_over(struct ovl_ctx *ctx, const struct move *m)
         return r;
     /* RENAME_WHITEOUT leaves a 0/0 device under the old name in the same step (rename(2)). */
     bool device = m->from.lower && takes_name;
+    if (device)
+        ovl_cache_expect_whiteout(from);
     r = ctx->ops->rename(from->real, m->place, device ? WHITEOUT : 0);
     if (r < 0 && beside)
         ovl_whiteout_remove(ctx, from);
@@ -329,10 +333,28 @@ static void sweep(struct ovl_ctx *ctx, const struct end *moved, const struct end
 
 /* ---- steps ------------------------------------------------------------------------------------------------ */
 
+/* Whether a file of the upper goes where nothing is: then it counts that it is there, and no more. */
+static bool is_simple(const struct move *m)
+{
+    const struct ovl_node *from = m->from.node;
+    return from->exists && !is_dir(from) && from->top == 0 && !from->linked && !m->to.node->exists;
+}
+
 static int refresh(struct ovl_ctx *ctx, const struct move *m)
 {
     int r = ovl_refresh(ctx, m->from.node);
     return r < 0 ? r : ovl_refresh(ctx, m->to.node);
+}
+
+/* With the lock. */
+static int look_again(struct ovl_ctx *ctx, const struct move *m)
+{
+    if (!is_simple(m))
+        return refresh(ctx, m);
+    int r = ovl_refresh_type(ctx, m->from.node);
+    if (r == 0)
+        r = ovl_refresh_type(ctx, m->to.node);
+    return r == 0 && !is_simple(m) ? -ESTALE : r;
 }
 
 /* Tell those that have a directory as their cwd, or open. */
@@ -349,7 +371,7 @@ static int move_locked(struct ovl_ctx *ctx, struct move *m)
 {
     struct ovl_node *from = m->from.node, *to = m->to.node;
     bool exchanges = m->flags & EXCHANGE;
-    int r = refresh(ctx, m);
+    int r = look_again(ctx, m);
     if (r == 0)
         r = check_objects(from, to, m->flags);
     if (r == 0)
@@ -374,6 +396,7 @@ static int move_locked(struct ovl_ctx *ctx, struct move *m)
     ovl_moves_end(from->ovl, log, r);
     if (r < 0)
         return r;
+    m->moved = !exchanges;
     sweep(ctx, &m->from, &m->to);
     if (exchanges)
         sweep(ctx, &m->to, &m->from);
@@ -395,19 +418,36 @@ static int ask_lower(struct ovl_ctx *ctx, struct end *end)
     return r < 0 ? r : 0;
 }
 
+/* Whether there is nothing to do but what the kernel does by one call, or refuses. */
+static bool is_one_step(const struct move *m)
+{
+    return is_simple(m) && !m->from.lower && !m->to.lower && ovl_stack_has(&m->from.node->in, 0) &&
+           ovl_stack_has(&m->to.node->in, 0);
+}
+
 static int prepare(struct ovl_ctx *ctx, struct move *m)
 {
-    /* Asked for also where both directories are in the upper: what is refused leaves no trace. */
-    int r = refuse(ctx, m->from.node, m->to.node, 0);
+    int r = ask_lower(ctx, &m->from);
     if (r == 0)
+        r = ask_lower(ctx, &m->to);
+    /* Asked for also where both directories are in the upper: what is refused leaves no trace. */
+    if (r == 0 && !is_one_step(m))
+        r = refuse(ctx, m->from.node, m->to.node, 0);
+    if (r == 0 && !is_simple(m))
         r = copy_up_end(ctx, &m->from);
     if (r == 0 && m->flags & EXCHANGE)
         r = copy_up_end(ctx, &m->to);
     if (r == 0)
         r = ovl_copy_up_parents(ctx, m->to.node);
-    if (r == 0)
-        r = ask_lower(ctx, &m->from);
-    return r < 0 ? r : ask_lower(ctx, &m->to);
+    return r;
+}
+
+/* What has become of the two names. */
+static void tell(struct ovl_held *held, const struct ovl_node *moved)
+{
+    ovl_held_gone(held, 0);
+    if (!is_dir(moved))
+        ovl_held_there(held, 1, moved->st.st_mode);
 }
 
 static int move_prepared(struct ovl_ctx *ctx, struct move *m)
@@ -421,6 +461,8 @@ static int move_prepared(struct ovl_ctx *ctx, struct move *m)
         is_dir(from) || is_dir(to) ? ovl_lock_tree(from->ovl, from, to, &held) : ovl_lock_names(from, to, NULL, &held);
     if (r == 0) {
         r = move_locked(ctx, m);
+        if (r == 0 && m->moved)
+            tell(&held, from);
         ovl_unlock(&held);
     }
     if (r == 0 && m->replaced)
@@ -456,7 +498,7 @@ int ovl_rename(struct ovl_ctx *ctx, struct ovl_node *from, struct ovl_node *to, 
     r = -ESTALE;
     for (int i = 0; r == -ESTALE && i < TRIES; i++) {
         struct move m = {.from = {.node = from}, .to = {.node = to}, .flags = flags};
-        r = i ? refresh(ctx, &m) : 0;
+        r = i || ((from->partly || to->partly) && !is_simple(&m)) ? refresh(ctx, &m) : 0;
         if (r == 0)
             r = move_once(ctx, &m);
         ovl_ctx_reset(ctx, mark);

@@ -247,6 +247,8 @@ int ovl_locate(struct ovl_ctx *ctx, struct ovl_node *node, const char *path);
 int ovl_locate_type(struct ovl_ctx *ctx, struct ovl_node *node, const char *path);
 /* Look at an inside node again, from the mount down: what it says may be old. */
 int ovl_refresh(struct ovl_ctx *ctx, struct ovl_node *node);
+/* The same, but of st the type will do. */
+int ovl_refresh_type(struct ovl_ctx *ctx, struct ovl_node *node);
 /* Add a component to node->path: -ENAMETOOLONG. */
 int ovl_node_append(struct ovl_node *node, const char *name, size_t n);
 /* Cut node->path back to its parent directory. */
@@ -338,7 +340,11 @@ bool ovl_cache_list(struct ovl_ctx *ctx, const struct ovl_node *dir, struct ovl_
 /* With the change lock: the name changes from now on, until ovl_cache_end() with what this returned.  `alone`: no outer
  * call of this thread holds the same lock. */
 uint64_t *ovl_cache_begin(struct ovl *o, const struct ovl_node *node, bool alone, uint64_t *before);
-void ovl_cache_end(uint64_t *word);
+void ovl_cache_end(uint64_t *word, uint64_t after);
+/* With the lock of the node's directory: whether the upper is known to hold no whiteout in it, of any form. */
+bool ovl_cache_has_no_whiteout(struct ovl_ctx *ctx, const struct ovl_node *node);
+/* Before one is made there. */
+void ovl_cache_expect_whiteout(const struct ovl_node *node);
 
 /* ---- cache_walk.c -------------------------------------------------------------------------------- */
 /* The whole of node->path, below the mount of node->ovl, without links and dots: 1 when it is known, as for
@@ -359,7 +365,12 @@ struct ovl_held {
     int reader;        /* slot; -1: the tree is held as a whole; -2: by an outer call of the same thread */
     uint64_t *word[2]; /* cache.c: of the names that change */
     uint64_t before[2];
+    uint64_t after[2]; /* what they have become; 0: that is to be found out */
 };
+/* cache.c: before a locked name (0 or 1, as it was given) is unlocked: after the change nothing has it. */
+void ovl_held_gone(struct ovl_held *held, int which);
+/* Or an object of the upper has it, which is of this type and no directory. */
+void ovl_held_there(struct ovl_held *held, int which, mode_t type);
 /* The names of a and b (NULL: only a) change, each in its directory, and of the group with that index (NULL: none).
  * Other directories can be changed meanwhile. -EACCES when the work directory can't be used. In a call that a library
  * makes while this thread holds the lock already: what is held is shared, -EDEADLK where that can't be. */

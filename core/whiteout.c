@@ -236,6 +236,7 @@ static int mark_directory(struct ovl_ctx *ctx, const struct ovl_node *node)
 
 int ovl_whiteout_allow(struct ovl_ctx *ctx, const struct ovl_node *node)
 {
+    ovl_cache_expect_whiteout(node);
     if (node->ovl->whiteout == OVL_WHITEOUT_KERNEL)
         return 0;
     size_t mark = ctx->used;
@@ -286,6 +287,7 @@ int ovl_whiteout_make(struct ovl_ctx *ctx, const struct ovl_node *node)
     char *a = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
     char *b = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
     int r = a && b ? 0 : -ENOMEM;
+    ovl_cache_expect_whiteout(node);
     if (r == 0 && ovl_whiteout_takes_name(node)) {
         r = make_at_name(ctx, node, a, b);
     } else if (r == 0) {
@@ -301,7 +303,7 @@ int ovl_whiteout_make(struct ovl_ctx *ctx, const struct ovl_node *node)
 
 int ovl_whiteout_remove(struct ovl_ctx *ctx, const struct ovl_node *node)
 {
-    if (is_too_long(node))
+    if (is_too_long(node) || ovl_cache_has_no_whiteout(ctx, node))
         return 0;
     size_t mark = ctx->used;
     char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
@@ -317,6 +319,8 @@ int ovl_whiteout_remove(struct ovl_ctx *ctx, const struct ovl_node *node)
 int ovl_whiteout_at_name(struct ovl_ctx *ctx, const struct ovl_node *node)
 {
     struct stat st;
+    if (ovl_cache_has_no_whiteout(ctx, node))
+        return 0;
     size_t mark = ctx->used;
     char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
     if (!path)

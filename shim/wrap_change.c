@@ -21,7 +21,7 @@ int wrap_mkdirat(int dirfd, const char *path, mode_t mode)
     if (!shim_enter(&call))
         return REAL(mkdirat)(dirfd, path, mode);
     struct ovl_node *node;
-    int r = shim_find(&call, &dirfd, &path, OVL_CHANGE | OVL_NAME, &node);
+    int r = shim_find(&call, &dirfd, &path, OVL_CHANGE | OVL_NAME | OVL_TYPE, &node);
     if (r == SHIM_INSIDE)
         r = ovl_mkdir(&call.ctx, node, mode);
     else if (r == SHIM_OUTSIDE)
@@ -40,7 +40,7 @@ int shim_mknodat(int (*next)(int, const char *, mode_t, dev_t), int dirfd, const
     if (!shim_begin(&call, "mknodat"))
         return next(dirfd, path, mode, dev);
     struct ovl_node *node;
-    int r = shim_find(&call, &dirfd, &path, OVL_CHANGE | OVL_NAME, &node);
+    int r = shim_find(&call, &dirfd, &path, OVL_CHANGE | OVL_NAME | OVL_TYPE, &node);
     if (r == SHIM_INSIDE)
         r = ovl_mknod(&call.ctx, node, mode, dev);
     else if (r == SHIM_OUTSIDE)
@@ -74,7 +74,7 @@ int wrap_symlinkat(const char *target, int dirfd, const char *path)
     if (!shim_enter(&call))
         return REAL(symlinkat)(target, dirfd, path);
     struct ovl_node *node;
-    int r = shim_find(&call, &dirfd, &path, OVL_CHANGE | OVL_NAME, &node);
+    int r = shim_find(&call, &dirfd, &path, OVL_CHANGE | OVL_NAME | OVL_TYPE, &node);
     if (r == SHIM_INSIDE)
         r = !target ? -EFAULT : strlen(target) >= OVL_REAL_MAX ? -ENAMETOOLONG : ovl_symlink(&call.ctx, target, node);
     else if (r == SHIM_OUTSIDE)
@@ -275,7 +275,7 @@ int wrap_linkat(int from_dirfd, const char *from_path, int to_dirfd, const char 
                   : find_place(&call, &from, flags & AT_SYMLINK_FOLLOW ? OVL_CHANGE | OVL_FOLLOW : OVL_CHANGE);
     call.magic = call.node && call.node->magic;
     if (r == 0) {
-        r = find_place(&call, &to, OVL_CHANGE | OVL_NAME);
+        r = find_place(&call, &to, OVL_CHANGE | OVL_NAME | OVL_TYPE);
         int source = by_fd || (r == 0 && from.where == to.where) ? 0 : check_source(&call, &from, flags);
         r = source < 0 ? source : r;
     }
@@ -339,11 +339,11 @@ static int refuse_long(const struct place *old)
 static int find_places(struct shim_call *call, struct place *from, struct place *to)
 {
     const char *old = from->path, *new = to->path;
-    int first = find_place(call, from, OVL_CHANGE | OVL_NAME);
+    int first = find_place(call, from, OVL_CHANGE | OVL_NAME | OVL_TYPE);
     bool removed = first == -ENOENT && *old && !strchr(old, '/'); /* it is the directory, which is found all the same */
     if (first < 0 && !removed && !(first == -ENAMETOOLONG && is_name_too_long(old)))
         return first;
-    int second = find_place(call, to, OVL_CHANGE | OVL_NAME);
+    int second = find_place(call, to, OVL_CHANGE | OVL_NAME | OVL_TYPE);
     int outside = second < 0 && first == 0 && from->where == SHIM_OUTSIDE ? check_parent(call, from) : 0;
     if (outside < 0)
         return outside;
@@ -390,7 +390,7 @@ int wrap_unlinkat(int dirfd, const char *path, int flags)
     if (!shim_enter(&call))
         return REAL(unlinkat)(dirfd, path, flags);
     struct ovl_node *node;
-    int r = flags & ~AT_REMOVEDIR ? -EINVAL : shim_find(&call, &dirfd, &path, OVL_CHANGE | OVL_NAME, &node);
+    int r = flags & ~AT_REMOVEDIR ? -EINVAL : shim_find(&call, &dirfd, &path, OVL_CHANGE | OVL_NAME | OVL_TYPE, &node);
     if (r == SHIM_INSIDE)
         r = flags & AT_REMOVEDIR ? ovl_rmdir(&call.ctx, node) : ovl_unlink(&call.ctx, node);
     else if (r < 0)
