@@ -11,7 +11,7 @@
  *   - A table is complete from its publication on: what it does not have is not there.  Where the upper takes part, it
  *     is listed and published under the directory's lock.
  *   - What is replaced (a word's record, a record's table) is out of reach then and changes no more: it was true until
- *     that moment, which lies in the call of whoever still reads it, as none keeps a reference beyond its call.
+ *     that moment, which lies in the call of whoever still reads it, as none believes a reference beyond its call.
  */
 #include "cache.h"
 

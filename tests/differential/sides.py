@@ -70,9 +70,10 @@ class Sides:
 
     @contextlib.contextmanager
     def fresh_folder(self):
-        """One that no other side has used: a path that leads out of the mount may have changed that."""
+        """One that no other side has used: a path that leads out of the mount may have changed that.  All have names of one
+        length, on which the size of a symbolic link hangs."""
         self.number += 1
-        folder = os.path.join(self.base, str(self.number))
+        folder = os.path.join(self.base, f"{self.number:07}")
         os.mkdir(folder)
         try:
             yield folder

@@ -169,6 +169,18 @@ inline store_unknown()
     fi
 }
 
+/* What the name has become, or, of D in the upper, that it must be found out. */
+inline store_known()
+{
+    if
+    :: OF_X ->
+        record[r].x.state = (op == SET_X -> KNOWN : ABSENT);
+        record[r].x.layer = (op == SET_X -> UPPER : NOTHING);
+        record[r].x.torn = 0
+    :: op == REMOVE_D -> d.state = ABSENT; d.child = NONE
+    fi
+}
+
 inline insert()
 {
     record[r].x.state = BUSY; record[r].x.version = 0; record[r].x.layer = 0; record[r].has_x = 1
@@ -214,6 +226,8 @@ inline begin()
 #define BETWEEN atomic { store_busy(); MAY_DIE }
 #elif FAULT == 9
 #define BETWEEN atomic { store_unknown(); MAY_DIE }
+#elif FAULT == 21
+#define BETWEEN if :: atomic { marks && (OF_X || op == REMOVE_D) -> store_known(); MAY_DIE } :: else fi;
 #else
 #define BETWEEN
 #endif
@@ -228,10 +242,12 @@ inline change()
         atomic { x_upper = 1; note_x(); note(); MAY_DIE }
         BETWEEN
         atomic { x_white = 0; note(); MAY_DIE }
+        done = 1
     :: op == REMOVE_X && d_upper && !d_white && TRUTH != NOTHING ->
         atomic { x_white = 1; note_x(); note(); MAY_DIE }
         BETWEEN
         atomic { x_upper = 0; note(); MAY_DIE }
+        done = 1
     :: op == REMOVE_D && D_SHOWS ->
         if
         :: TRUTH == LOWER -> /* it moves: what lower layers have below is copied up first */
@@ -247,6 +263,7 @@ inline change()
         :: else
         fi;
         atomic { d_upper = 0; d_opaque = 0; x_upper = 0; x_white = 0; note_gone(); note(); MAY_DIE }
+        done = 1
     :: op == MAKE_D && !D_SHOWS ->
         atomic { d_upper = 1; note_d(); note(); MAY_DIE }
         BETWEEN
@@ -274,14 +291,17 @@ inline end()
 #elif FAULT == 9
     skip
 #else
-    atomic { store_unknown() }
+    if /* it may say what the name has become */
+    :: atomic { store_unknown() }
+    :: atomic { marks && (done || FAULT == 20) && (OF_X || op == REMOVE_D) -> store_known() }
+    fi
 #endif
 }
 
 proctype writer(bit maps)
 {
     byte op, r = NONE;
-    bit marks, late, holds = 1;
+    bit marks, late, done, holds = 1;
 
     lock();
     begin();

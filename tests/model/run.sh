@@ -51,7 +51,7 @@ expect_found() { # FAULT, PARTS
     printf '%-6s fault %s, %s: %s errors, %s states\n' "$verdict" "$1" "$(describe "$1")" "$errors" "$states"
 }
 
-[ $# -gt 0 ] || set -- 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19
+[ $# -gt 0 ] || set -- 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21
 for fault; do
     case $fault in
     0)

@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include "fixture_cache.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -93,6 +94,49 @@ static void changes_are_seen(void **state)
     agree(f, all);
     assert_int_equal(op_rename(f, "/x", "/empty", RENAME_EXCHANGE), 0);
     agree(f, all);
+}
+
+/* Whoever changes a name says what has become of it: nobody needs to ask. */
+static void what_was_changed_is_known(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const all[] = {"/d/f", "/d/g", "/d/new", "/d/link", "/d/moved", "/d/u", NULL};
+    cache_layers(f);
+    assert_true(is_known(f, "/d/none"));
+    assert_int_equal(op_write(f, "/d/new", O_WRONLY | O_CREAT | O_EXCL, 0600, ""), 0);
+    assert_int_equal(cost(f, "/d/new"), 0);
+    assert_int_equal(op_symlink(f, "new", "/d/link"), 0);
+    assert_int_equal(cost(f, "/d/link"), 0);
+    assert_int_equal(op_rename(f, "/d/new", "/d/moved", 0), 0);
+    assert_int_equal(cost(f, "/d/new") + cost(f, "/d/moved"), 0);
+    assert_int_equal(op_rename(f, "/d/moved", "/d/u", 0), 0);
+    assert_int_equal(cost(f, "/d/moved") + cost(f, "/d/u"), 0);
+    assert_int_equal(op_unlink(f, "/d/g"), 0);
+    assert_int_equal(op_unlink(f, "/d/link"), 0);
+    assert_int_equal(cost(f, "/d/g") + cost(f, "/d/link"), 0);
+    agree(f, all);
+    /* Of what failed, or did nothing, nothing is said. */
+    assert_int_equal(op_rename(f, "/d/f", "/d/u", RENAME_NOREPLACE), -EEXIST);
+    assert_int_equal(op_link(f, "/d/u", "/d/new"), 0);
+    assert_int_equal(op_rename(f, "/d/u", "/d/new", 0), 0);
+    agree(f, all);
+}
+
+/* A whiteout that comes where there was none is looked for again. */
+static void whiteouts_are_expected(void **state)
+{
+    struct fixture *f = *state;
+    cache_layers(f);
+    assert_int_equal(op_write(f, "/empty/new", O_WRONLY | O_CREAT, 0600, ""), 0);
+    assert_true(is_dir_known(f, "/empty"));
+    assert_true(is_known(f, "/d/g"));
+    assert_true(is_dir_known(f, ""));
+    assert_int_equal(op_rename(f, "/d", "/x", 0), 0);
+    assert_true(is_there(f, "upper/.wh.d"));
+    assert_int_equal(op_mkdir(f, "/d", 0755), 0);
+    assert_false(is_there(f, "upper/.wh.d"));
+    assert_string_equal(names(f, "/d"), "");
+    AGREE(f, "/d", "/d/f", "/x/f");
 }
 
 /* Copied up, emptied, removed, made again (and then it merges with nothing), moved. */
@@ -279,6 +323,8 @@ int main(void)
         CACHE_TEST(a_listing_costs_nothing),
         CACHE_TEST(a_table_must_be_worth_it),
         CACHE_TEST(changes_are_seen),
+        CACHE_TEST(what_was_changed_is_known),
+        CACHE_TEST(whiteouts_are_expected),
         CACHE_TEST(directories_come_and_go),
         CACHE_TEST(another_process_changes_the_type),
         CACHE_TEST(search_is_asked_for),
