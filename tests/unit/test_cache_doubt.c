@@ -122,6 +122,14 @@ static void a_new_node_remembers_nothing(void **state)
     assert_false(node->partly);
 }
 
+/* Let its word say that nothing is known. */
+static void doubt(struct fixture *f, const char *path)
+{
+    struct ovl_held held;
+    assert_int_equal(ovl_lock_names(find(f, path), NULL, NULL, &held), 0);
+    ovl_unlock(&held);
+}
+
 /* What is found while the name changes is not kept: the change may end before that. */
 static void change_meanwhile(void *arg)
 {
@@ -140,9 +148,7 @@ static void what_changed_meanwhile_is_not_kept(void **state)
     cache_layers(f);
     for (unsigned n = 1; n < 40; n++) {
         int before = look(f, "/d/new");
-        /* Let its word say that nothing is known. */
-        change_meanwhile(f);
-        change_meanwhile(f);
+        doubt(f, "/d/new");
         assert_int_equal(look(f, "/d"), 1);
         fault_run_before(n, 0, change_meanwhile, f);
         look(f, "/d/new");
@@ -150,6 +156,40 @@ static void what_changed_meanwhile_is_not_kept(void **state)
         bool changed = fault_hit() >= 0;
         assert_int_equal(look(f, "/d/new"), changed ? !before : before);
         AGREE(f, "/d/new");
+    }
+}
+
+/* Two names become those of one file, while one is moved over the other: then that does nothing. */
+static void become_one(void *arg)
+{
+    struct fixture *f = arg;
+    struct ovl_ctx kept = f->ctx;
+    struct ovl_held held;
+    assert_int_equal(ovl_ctx_begin(&f->ctx, f->space, &ovl_ops_kernel), 0);
+    if (ovl_lock_listing(find(f, "/d"), &held) == 0) {
+        ovl_unlock(&held);
+        if (look(f, "/d/a") == 1)
+            op_unlink(f, "/d/b");
+        op_link(f, "/d/a", "/d/b");
+    }
+    ovl_ctx_end(&f->ctx);
+    f->ctx = kept;
+}
+
+static void nothing_is_said_of_what_did_not_move(void **state)
+{
+    struct fixture *f = *state;
+    cache_layers(f);
+    bool met = true;
+    for (unsigned n = 1; met; n++) {
+        assert_int_equal(op_write(f, "/d/a", O_WRONLY | O_CREAT, 0600, "a"), 0);
+        op_unlink(f, "/d/b");
+        assert_int_equal(op_write(f, "/d/b", O_WRONLY | O_CREAT, 0600, "b"), 0);
+        fault_run_before(n, 0, become_one, f);
+        assert_int_equal(op_rename(f, "/d/a", "/d/b", 0), 0);
+        fault_disarm();
+        met = fault_hit() >= 0;
+        AGREE(f, "/d/a", "/d/b");
     }
 }
 
@@ -176,6 +216,7 @@ static void a_look_is_of_one_moment(void **state)
             make_or_remove(f);
             if (look(f, "/d/gone"))
                 make_or_remove(f);
+            doubt(f, "/d/gone");
             ovl_ctx_close(&f->ctx, 0);
             ovl_ctx_reset(&f->ctx, 0);
             fault_run_before(n, again, make_or_remove, f);
@@ -365,6 +406,7 @@ int main(void)
         CACHE_TEST(the_changer_looks_again),
         CACHE_TEST(a_new_node_remembers_nothing),
         CACHE_TEST(what_changed_meanwhile_is_not_kept),
+        CACHE_TEST(nothing_is_said_of_what_did_not_move),
         CACHE_TEST(a_look_is_of_one_moment),
         CACHE_TEST(tables_of_what_went_are_not_used),
         CACHE_TEST(no_room_costs_only_time),

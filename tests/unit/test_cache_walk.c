@@ -139,6 +139,20 @@ static void tables_are_replaced(void **state)
     a_glance_tells(f);
 }
 
+/* What passes through to the real file system is not this overlay's to know. */
+static void a_border_is_not_glanced_over(void **state)
+{
+    struct fixture *f = *state;
+    make_file(f, "lower1/d/f", 0644, "");
+    make_file(f, "mount/d/real", 0644, "");
+    fixture_open_conf(f, "mount=@/mount,lowerdir=@/lower1,upperdir=@/upper,exclude=d/real:d/later");
+    assert_true(is_known(f, "/d/f"));
+    assert_string_equal(names(f, "/d"), "f real ");
+    assert_int_equal(look(f, "/d/none"), 0);
+    assert_int_equal(seen(f, "/d/real"), 0);
+    assert_int_equal(seen(f, "/d/later"), 0);
+}
+
 static void nothing_is_seen_of_an_earlier_run(void **state)
 {
     struct fixture *f = *state;
@@ -183,6 +197,7 @@ int main(void)
         CACHE_TEST(glances_know_what_was_looked_for),
         CACHE_TEST(what_lies_on_the_way_changes),
         CACHE_TEST(tables_are_replaced),
+        CACHE_TEST(a_border_is_not_glanced_over),
         CACHE_TEST(nothing_is_seen_of_an_earlier_run),
         CACHE_TEST(there_may_be_many_ways),
     };
