@@ -51,6 +51,30 @@ static struct place place_of(const struct job *job, int process)
     return p;
 }
 
+static char *named(const struct place *p, const struct op *op, const char *format, int number)
+{
+    char *name = NULL;
+    char mine[32] = "";
+    char text[PATH_MAX];
+    if (op->is_own)
+        snprintf(mine, sizeof mine, "p%d-", p->process);
+    snprintf(text, sizeof text, format, number);
+    if (asprintf(&name, "%s%s%s", p->prefix, mine, text) < 0)
+        timing_fail("asprintf");
+    return name;
+}
+
+static struct object *objects_of(const struct job *job, const struct place *p)
+{
+    struct object *objects = calloc((size_t)job->count, sizeof *objects);
+    for (int i = 0; objects && i < job->count; i++)
+        objects[i] = (struct object){i, named(p, job->op, job->op->object, i),
+                                     job->op->other ? named(p, job->op, job->op->other, i) : NULL};
+    if (!objects)
+        timing_fail("calloc");
+    return objects;
+}
+
 // Until all have come to this pass.
 static void meet(struct shared *shared, const struct job *job, int pass)
 {
@@ -64,13 +88,14 @@ static void meet(struct shared *shared, const struct job *job, int pass)
 static void work(const struct job *job, struct shared *shared, int process)
 {
     struct place p = place_of(job, process);
+    struct object *objects = objects_of(job, &p);
     for (int pass = 0; pass < job->passes; pass++) {
         for (int i = 0; job->op->before && i < job->count; i++)
-            job->op->before(&p, i);
+            job->op->before(&p, &objects[i]);
         meet(shared, job, pass);
         double start = timing_now();
         for (int i = 0; i < job->count; i++)
-            job->op->run(&p, i);
+            job->op->run(&p, &objects[i]);
         shared->taken[process * job->passes + pass] = (timing_now() - start) / job->count;
     }
 }

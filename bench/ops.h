@@ -6,6 +6,7 @@
 #define OVL_BENCH_OPS_H
 
 #include <limits.h>
+#include <stdbool.h>
 
 // Where a process works, and how it names what is there.
 struct place {
@@ -14,10 +15,18 @@ struct place {
     int process;           // which of several that work side by side
 };
 
+// What an operation is about: made before it is measured, as a call may take less time than its name.
+struct object {
+    int number;
+    char *name, *other;
+};
+
 struct op {
     const char *name;
-    void (*before)(const struct place *, int number); // not measured; may be missing
-    void (*run)(const struct place *, int number);
+    const char *object, *other; // printf formats of their names, with the number; other may be missing
+    bool is_own;                // only this process uses them: it works beside others in the same directory
+    void (*before)(const struct place *, const struct object *); // not measured; may be missing
+    void (*run)(const struct place *, const struct object *);
 };
 
 // NULL for a name that is none.

@@ -13,26 +13,6 @@
 #include "ops.h"
 #include "timing.h"
 
-struct name {
-    char text[PATH_MAX + 32];
-};
-
-// The object of a number: f0 f1 ... are in the lower layer.
-static struct name named(const struct place *p, const char *stem, int number)
-{
-    struct name name;
-    snprintf(name.text, sizeof name.text, "%s%s%d", p->prefix, stem, number);
-    return name;
-}
-
-// One that only this process uses: it works beside others in the same directory.
-static struct name own(const struct place *p, const char *stem, int number)
-{
-    char mine[32];
-    snprintf(mine, sizeof mine, "%s%d-", stem, p->process);
-    return named(p, mine, number);
-}
-
 // The calls, as programs make them: those with a directory descriptor only where there is one.
 
 static int call_open(const struct place *p, const char *name, int flags)
@@ -60,56 +40,42 @@ static int call_chmod(const struct place *p, const char *name, mode_t mode)
     return p->at == AT_FDCWD ? chmod(name, mode) : fchmodat(p->at, name, mode, 0);
 }
 
-static void must(int result, struct name name)
+static void must(int result, const char *name)
 {
     if (result < 0)
-        timing_fail(name.text);
+        timing_fail(name);
 }
 
-static int opened(const struct place *p, struct name name, int flags)
+static int opened(const struct place *p, const char *name, int flags)
 {
-    int fd = call_open(p, name.text, flags);
+    int fd = call_open(p, name, flags);
     must(fd, name);
     return fd;
 }
 
-static void stat_existing(const struct place *p, int number)
+static void stat_existing(const struct place *p, const struct object *o)
 {
     struct stat st;
-    struct name name = named(p, "f", number);
-    must(call_stat(p, name.text, &st), name);
+    must(call_stat(p, o->name, &st), o->name);
 }
 
-static void stat_missing(const struct place *p, int number)
+static void stat_missing(const struct place *p, const struct object *o)
 {
     struct stat st;
-    struct name name = named(p, "missing", number);
-    if (call_stat(p, name.text, &st) == 0 || errno != ENOENT)
-        timing_fail(name.text);
+    if (call_stat(p, o->name, &st) == 0 || errno != ENOENT)
+        timing_fail(o->name);
 }
 
-// One name in each of many directories.
-static void stat_each(const struct place *p, int number)
+static void open_close(const struct place *p, const struct object *o)
 {
-    struct stat st;
-    struct name name = named(p, "d", number);
-    strcat(name.text, "/f");
-    must(call_stat(p, name.text, &st), name);
+    close(opened(p, o->name, O_RDONLY));
 }
 
-static void open_close(const struct place *p, int number)
+static void list(const struct place *p, const struct object *o)
 {
-    close(opened(p, named(p, "f", number), O_RDONLY));
-}
-
-static void list(const struct place *p, int number)
-{
-    struct name name;
-    snprintf(name.text, sizeof name.text, "%s.", p->prefix);
-    DIR *dir = fdopendir(opened(p, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    DIR *dir = fdopendir(opened(p, o->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!dir)
-        timing_fail(name.text);
-    (void)number;
+        timing_fail(o->name);
     int found = 0;
     while (readdir(dir))
         found++;
@@ -118,82 +84,73 @@ static void list(const struct place *p, int number)
         timing_fail("a listing is short of names");
 }
 
-static void make_own(const struct place *p, int number)
+static void make(const struct place *p, const struct object *o)
 {
-    close(opened(p, own(p, "n", number), O_WRONLY | O_CREAT));
+    close(opened(p, o->name, O_WRONLY | O_CREAT));
 }
 
-static void remove_own(const struct place *p, int number)
+static void remove_it(const struct place *p, const struct object *o)
 {
-    struct name name = own(p, "n", number);
-    must(call_unlink(p, name.text), name);
+    must(call_unlink(p, o->name), o->name);
 }
 
-static void create_unlink(const struct place *p, int number)
+static void create_unlink(const struct place *p, const struct object *o)
 {
-    make_own(p, number);
-    remove_own(p, number);
+    make(p, o);
+    remove_it(p, o);
 }
 
-static void make_to_rename(const struct place *p, int number)
+static void make_to_rename(const struct place *p, const struct object *o)
 {
-    make_own(p, number);
-    call_unlink(p, own(p, "renamed", number).text);
+    make(p, o);
+    call_unlink(p, o->other);
 }
 
-static void rename_own(const struct place *p, int number)
+static void rename_it(const struct place *p, const struct object *o)
 {
-    struct name from = own(p, "n", number), to = own(p, "renamed", number);
-    must(call_rename(p, from.text, to.text), from);
+    must(call_rename(p, o->name, o->other), o->name);
 }
 
-static void chmod_own(const struct place *p, int number)
+static void chmod_it(const struct place *p, const struct object *o)
 {
-    struct name name = own(p, "n", number);
-    must(call_chmod(p, name.text, number % 2 ? 0640 : 0604), name);
+    must(call_chmod(p, o->name, o->number % 2 ? 0640 : 0604), o->name);
 }
 
-static void write_one(const struct place *p, struct name name)
+static void first_write(const struct place *p, const struct object *o)
 {
-    int fd = opened(p, name, O_WRONLY);
-    must((int)write(fd, "w", 1), name);
+    int fd = opened(p, o->name, O_WRONLY);
+    must((int)write(fd, "w", 1), o->name);
     close(fd);
 }
 
-// The first write to a file of the lower layer, k0 k1 ...: an overlay copies it up.
-static void first_write(const struct place *p, int number)
+// What a first write costs without an overlay: a plain copy, put in place by a rename, then the write.
+static void copy_write(const struct place *p, const struct object *o)
 {
-    write_one(p, named(p, "k", number));
-}
-
-// What the same costs without an overlay: a plain copy, put in place by a rename, then the write.
-static void copy_write(const struct place *p, int number)
-{
-    struct name from = named(p, "k", number), to = own(p, "copy", number);
-    int in = opened(p, from, O_RDONLY), out = opened(p, to, O_WRONLY | O_CREAT | O_EXCL);
+    int in = opened(p, o->name, O_RDONLY), out = opened(p, o->other, O_WRONLY | O_CREAT | O_EXCL);
     ssize_t done;
     do {
         done = copy_file_range(in, NULL, out, NULL, 1 << 30, 0);
     } while (done > 0);
-    must((int)done, from);
+    must((int)done, o->name);
     close(in);
     close(out);
-    must(call_rename(p, to.text, from.text), from);
-    write_one(p, from);
+    must(call_rename(p, o->other, o->name), o->name);
+    first_write(p, o);
 }
 
+// f0 f1 ... and k0 k1 ... are in the lower layer; "each" is one name in each of many directories.
 static const struct op ops[] = {
-    {"stat", NULL, stat_existing},
-    {"missing", NULL, stat_missing},
-    {"each", NULL, stat_each},
-    {"open", NULL, open_close},
-    {"list", NULL, list},
-    {"create", NULL, create_unlink},
-    {"unlink", make_own, remove_own},
-    {"rename", make_to_rename, rename_own},
-    {"chmod", make_own, chmod_own},
-    {"write", NULL, first_write},
-    {"copy", NULL, copy_write},
+    {"stat", "f%d", NULL, false, NULL, stat_existing},
+    {"missing", "missing%d", NULL, false, NULL, stat_missing},
+    {"each", "d%d/f", NULL, false, NULL, stat_existing},
+    {"open", "f%d", NULL, false, NULL, open_close},
+    {"list", ".", NULL, false, NULL, list},
+    {"create", "n%d", NULL, true, NULL, create_unlink},
+    {"unlink", "n%d", NULL, true, make, remove_it},
+    {"rename", "n%d", "renamed%d", true, make_to_rename, rename_it},
+    {"chmod", "n%d", NULL, true, make, chmod_it},
+    {"write", "k%d", NULL, false, NULL, first_write},
+    {"copy", "k%d", "copy%d", false, NULL, copy_write},
 };
 
 const struct op *op_of(const char *name)

@@ -83,9 +83,10 @@ static uint64_t take_before(struct ovl_node *node)
     return before;
 }
 
-static bool is_worth_a_table(struct directory *dir)
+/* Who has come through a directory so often has come to those below as often, which nobody has counted. */
+static bool is_worth_a_table(const struct ovl_ctx *ctx, struct directory *dir)
 {
-    return __atomic_add_fetch(&dir->asked, 1, __ATOMIC_RELAXED) >= BUILD_AFTER || ovl_cache_is_eager();
+    return __atomic_add_fetch(&dir->asked, 1, __ATOMIC_RELAXED) >= BUILD_AFTER || ctx->builds || ovl_cache_is_eager();
 }
 
 bool ovl_cache_ask(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl_cached *cached)
@@ -96,8 +97,10 @@ bool ovl_cache_ask(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl_cached
     if (!dir || (!dir->open && !may_search(ctx, node)))
         return false; /* the plain walk says how it is refused */
     const struct names *names = names_of(cache, dir);
-    if (!names && is_worth_a_table(dir) && ovl_cache_build(ctx, node))
+    if (!names && is_worth_a_table(ctx, dir) && ovl_cache_build(ctx, node)) {
         names = names_of(cache, dir);
+        ctx->builds = true;
+    }
     if (!names)
         return false;
     bool lost = false;

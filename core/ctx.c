@@ -102,6 +102,7 @@ int ovl_ctx_begin(struct ovl_ctx *ctx, struct ovl_space *space, const struct ovl
     ctx->used = 0;
     ctx->size = SLOT_SIZE;
     ctx->fds = ctx->anchors = 0;
+    ctx->builds = false;
     ctx->slot = take_slot();
     ctx->memory = ctx->slot >= 0 ? pool[ctx->slot] : map_memory();
     return ctx->memory ? 0 : -ENOMEM;

@@ -195,6 +195,7 @@ struct ovl_ctx {
     int fds;
     struct ovl_anchor anchor[8]; /* in the order of their descriptors */
     int anchors;
+    bool builds; /* the call has made a table for the directory cache, and goes on with what is on its way */
 };
 
 /* Begin and end a call.  Between them the context belongs to one thread.  -ENOMEM. */
