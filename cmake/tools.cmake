@@ -2,10 +2,10 @@
 #
 # Targets for the tools that read the sources: format, format-check, tidy, cppcheck.
 file(GLOB ovl_c_files CONFIGURE_DEPENDS
-    core/*.c shim/*.c tests/unit/*.c tests/fuzz/*.c tests/integration/*.c bench/*.c examples/*.c)
-file(GLOB ovl_h_files CONFIGURE_DEPENDS core/*.h shim/*.h tests/unit/*.h tests/integration/*.h bench/*.h)
+    core/*.c shim/*.c cli/*.c tests/unit/*.c tests/fuzz/*.c tests/integration/*.c bench/*.c examples/*.c)
+file(GLOB ovl_h_files CONFIGURE_DEPENDS core/*.h shim/*.h cli/*.h tests/unit/*.h tests/integration/*.h bench/*.h)
 set(ovl_product_files ${ovl_c_files})
-list(FILTER ovl_product_files INCLUDE REGEX "/(core|shim)/")
+list(FILTER ovl_product_files INCLUDE REGEX "/(core|shim|cli)/")
 
 function(ovl_add_tool target program)
     find_program(OVL_PROGRAM_${program} ${program})

@@ -242,7 +242,7 @@ static bool is_worth_it(struct ovl *o)
 
 struct ovl_cache *ovl_cache_for_reading(struct ovl *o)
 {
-    if (in_use == OVL_CACHE_OFF || __atomic_load_n(&o->cache_failed, __ATOMIC_RELAXED))
+    if (in_use == OVL_CACHE_OFF || o->looks || __atomic_load_n(&o->cache_failed, __ATOMIC_RELAXED))
         return NULL;
     struct ovl_shared *shared = ovl_shared(o);
     struct ovl_cache_state *state = shared ? ovl_shared_cache(shared) : NULL;

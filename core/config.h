@@ -99,6 +99,7 @@ struct ovl_config {
     const char *folder; /* of the file, absolute, "" is the root; NULL: the inline form */
     struct ovl_section *first, *last;
     unsigned sections;
+    bool looks; /* nothing is made: ovl_space_look() */
 };
 
 /* Parse n bytes: INI if config->folder is set, else the inline form.  arena, why, where and folder are
@@ -120,8 +121,6 @@ static inline const struct ovl_value *ovl_config_value(const struct ovl_section 
 const char *ovl_config_word(const struct ovl_section *s, enum ovl_key key);
 /* What a key's word stands for: the value of its enumeration, or -EINVAL. */
 int ovl_key_choice(enum ovl_key key, const char *text);
-/* The environment for ~/ and ${VAR}; without it every variable is unset.  It must live on. */
-void ovl_config_environ(char *const *env);
 
 /* ---- config_walk.c: canonical paths ------------------------------------------------------------- */
 

@@ -307,12 +307,9 @@ int ovl_plans_resolve(struct ovl_plans *plans, struct ovl_config *config)
         r = for_each_pair(plans, check_layers);
     if (r == 0)
         r = for_each_pair(plans, check_works);
-    if (r == 0)
-        r = for_each(plans, make_upper);
-    if (r == 0)
-        r = for_each(plans, ovl_plan_make_work);
-    if (r == 0)
-        r = for_each(plans, enter_run);
+    int (*const make[])(struct ovl_plans *, struct ovl_plan *) = {make_upper, ovl_plan_make_work, enter_run};
+    for (size_t i = 0; r == 0 && !config->looks && i < sizeof make / sizeof *make; i++)
+        r = for_each(plans, make[i]);
     ovl_ctx_end(&plans->ctx);
     return r;
 }

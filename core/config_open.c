@@ -101,6 +101,12 @@ static void attach(struct ovl_space *space)
         ovl_shared(&space->ovl[i]);
 }
 
+static void look_only(struct ovl_space *space)
+{
+    for (unsigned i = 0; i < space->ovls; i++)
+        space->ovl[i].looks = space->ovl[i].sorted = true;
+}
+
 static int make_space(const struct ovl_plans *plans, const char *conf, struct ovl_space **space)
 {
     char *record = ovl_record_write(plans->config->arena, plans, conf);
@@ -117,14 +123,17 @@ static int make_space(const struct ovl_plans *plans, const char *conf, struct ov
                                "libovl can't read its own record of it; please report this as a bug", NULL);
     if (r < 0)
         return ovl_refuse_no_memory(plans->config);
-    attach(*space);
+    if (plans->config->looks)
+        look_only(*space);
+    else
+        attach(*space);
     return 0;
 }
 
-int ovl_space_open(const char *conf, struct ovl_space **space, struct ovl_message *why)
+static int open_space(const char *conf, bool looks, struct ovl_space **space, struct ovl_message *why)
 {
     struct ovl_arena arena = {NULL};
-    struct ovl_config config = {.arena = &arena, .why = why};
+    struct ovl_config config = {.arena = &arena, .why = why, .looks = looks};
     struct ovl_plans plans;
     why->text[0] = '\0';
     int r = parse(&config, conf);
@@ -134,6 +143,16 @@ int ovl_space_open(const char *conf, struct ovl_space **space, struct ovl_messag
         r = make_space(&plans, conf, space);
     ovl_arena_free(&arena);
     return r;
+}
+
+int ovl_space_open(const char *conf, struct ovl_space **space, struct ovl_message *why)
+{
+    return open_space(conf, false, space, why);
+}
+
+int ovl_space_look(const char *conf, struct ovl_space **space, struct ovl_message *why)
+{
+    return open_space(conf, true, space, why);
 }
 
 int ovl_space_import(const char *record, struct ovl_space **space, struct ovl_message *why)

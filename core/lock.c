@@ -108,7 +108,7 @@ static int attach(void *arg)
     int r = path && aside ? ovl_work_path(a->ovl, OVL_SHARED_FILE, path) : -ENOMEM;
     if (r >= 0)
         r = map_shared(path, &a->shared);
-    if (r == -ENOENT) {
+    if (r == -ENOENT && !a->ovl->looks) {
         r = ovl_work_name(a->ovl, aside);
         if (r == 0)
             r = create_shared(aside, path);
@@ -123,7 +123,8 @@ static int attach(void *arg)
 static struct ovl_shared *settle_on(struct ovl *o, struct ovl_shared *shared)
 {
     struct ovl_shared *other = NULL;
-    check_pid_space(shared);
+    if (!o->looks)
+        check_pid_space(shared);
     if (__atomic_compare_exchange_n(&o->shared, &other, shared, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
         return shared;
     ovl_sys_munmap(shared, sizeof *shared);

@@ -57,6 +57,14 @@ struct ovl_message {
  * wrong in any way.  Not async-signal-safe: maps memory, reads files. */
 int ovl_space_open(const char *conf, struct ovl_space **space, struct ovl_message *why);
 
+/* The same for a look by a tool: nothing on disk changes.  What is missing stays so (a missing upper is an empty one),
+ * no run is entered, no cache is used; listings are sorted.  Only what a look needs is checked: that the upper can
+ * be written, and the work directory trusted, is not.  Nothing may be changed by way of such a space. */
+int ovl_space_look(const char *conf, struct ovl_space **space, struct ovl_message *why);
+
+/* The environment for ~/ and ${VAR} of configurations; without it every variable is unset.  It must live on. */
+void ovl_config_environ(char *const *env);
+
 /* Make the space that another process has opened, from its record (ovl_space_record).  Nothing is
  * checked again and no configuration file is read.  -EINVAL when the record is not one of this
  * version. */
@@ -366,6 +374,29 @@ struct ovl_listing {
  * overlay's `readdir` asks for.  Free it with ovl_listing_free().  Needs one free descriptor. */
 int ovl_list(struct ovl_ctx *ctx, const struct ovl_node *dir, struct ovl_listing *listing);
 void ovl_listing_free(struct ovl_listing *listing);
+
+/* ---- layers by themselves ----------------------------------------------------------------------- */
+/* For tools: what some of an overlay's layers show by themselves, by the same rules.  What the upper is compared with
+ * is the view of the layers 1 to ovl_layers(). */
+struct ovl_view {
+    struct ovl *ovl;
+    unsigned first, end; /* the layers first .. end - 1 */
+};
+
+/* Put node at the mount.  node->exists is false when none of the layers is there. */
+int ovl_view_mount(struct ovl_ctx *ctx, const struct ovl_view *view, struct ovl_node *node);
+/* From a directory that node is at, and the layers that merge to it (ovl_node.dirs, of a node of the same view), to a
+ * name in it.  An absent name is no error: node->exists tells.  node->ovl is NULL where the path belongs to another
+ * overlay, or passes through. */
+int ovl_view_name(struct ovl_ctx *ctx, const struct ovl_view *view, const struct ovl_stack *dirs, const char *name,
+                  struct ovl_node *node);
+/* Back to a directory above, of whose path this is the length. */
+void ovl_view_up(struct ovl_node *node, size_t length);
+/* Whether layer i is one of these. */
+static inline bool ovl_stack_has(const struct ovl_stack *s, unsigned i)
+{
+    return (s->bits[i / 64] >> (i % 64)) & 1;
+}
 
 /* ---- changing ---------------------------------------------------------------------------------- */
 /* All fail with EROFS when the overlay is read-only, and follow the errors of the system call of the

@@ -173,6 +173,7 @@ static int take_layer(struct reader *r, int token, const char *text)
     }
     if (o->layers == 0)
         o->layer = layer;
+    layer->borrowed = token == TOKEN_BORROWED;
     r->layer++;
     o->layers++;
     o->has_upper = o->has_upper || token == TOKEN_UPPER;

@@ -23,6 +23,7 @@ struct ovl_layer {
     const char *path;
     size_t length;
     dev_t dev;
+    bool borrowed; /* it stands for a place in another overlay (CONTRACT 1.9) */
 };
 
 enum ovl_whiteout_form { OVL_WHITEOUT_OCI, OVL_WHITEOUT_KERNEL };
@@ -41,6 +42,7 @@ struct ovl {
     bool sorted; /* readdir=sorted */
     bool is_volatile;
     bool one_dev; /* all layers on one file system */
+    bool looks;   /* nothing is made in the work directory, and nothing noted there: ovl_space_look() */
     enum ovl_whiteout_form whiteout;
     enum ovl_patch patch;
     enum ovl_guard guard;
@@ -85,10 +87,6 @@ static inline unsigned ovl_layer_of(const struct ovl_node *node)
 }
 
 /* ---- stack operations -------------------------------------------------------------------------- */
-static inline bool ovl_stack_has(const struct ovl_stack *s, unsigned i)
-{
-    return (s->bits[i / 64] >> (i % 64)) & 1;
-}
 static inline void ovl_stack_add(struct ovl_stack *s, unsigned i)
 {
     s->bits[i / 64] |= (uint64_t)1 << (i % 64);

@@ -59,7 +59,7 @@ step() {
 install_packages() {
     sh tests/tools/packages.sh \
         gcc g++ make cmake pkgconf clang clang-format clang-tidy libclang-rt-14-dev cppcheck shellcheck valgrind \
-        libc6-dbg locales tzdata libcmocka-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user \
+        libjson-c-dev libc6-dbg locales tzdata libcmocka-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user \
         python3 python3-pytest python3-pytest-xdist strace util-linux acl attr e2fsprogs fakeroot git perl \
         dpkg-dev debhelper gdb libjemalloc-dev libgoogle-perftools-dev libasan8 libtsan2 libgomp1 libperl-dev \
         python3-dev fuse-overlayfs umoci libpython3.11-testsuite python3-setuptools ninja-build libfaketime
@@ -134,7 +134,7 @@ aarch64() {
 # integration TIER: `long`, or `not long`.
 integration() {
     # The library where every user can read it.
-    cp build/dev/shim/libovl.so build/dev/shim/libovl-audit.so "$public"
+    cp build/dev/shim/libovl.so build/dev/shim/libovl-audit.so build/dev/cli/ovl "$public"
     OVL_LIBRARY=$public/libovl.so OVL_FETCHED=$fetched /usr/bin/python3 -m pytest -q -rsfE -n 2 --dist loadfile \
         -p no:cacheprovider -m "$1" tests/integration
 }

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import cli
 import compare as comparing
 import layers
 import overlay
@@ -194,6 +195,14 @@ def compare(world):
         __tracebackhide__ = True
         return comparing.compare(world, lower, script, upper, **how)
     return run
+
+
+@pytest.fixture
+def tool(world):
+    """The program `ovl`: see cli.py."""
+    if "ovl" not in world.sides:
+        pytest.skip("needs the library under test")
+    return cli.Tool(world)
 
 
 @pytest.fixture

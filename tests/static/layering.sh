@@ -40,7 +40,9 @@ includes_from_elsewhere $(ls core/*.[ch]) -- core | complain 'core includes head
 includes_from_elsewhere $(ls shim/*.[ch]) -- shim core |
     complain 'shim includes its own headers and ovl.h' || status=1
 grep -n '^ *# *include *"types\.h"' shim/*.[ch] | complain "types.h is core's own: the shim includes ovl.h" || status=1
-grep -n '^ *# *include *"\(wrap_\|.*\.c"\)' core/*.[ch] shim/*.[ch] |
+# shellcheck disable=SC2046
+includes_from_elsewhere $(ls cli/*.[ch]) -- cli | complain 'the tool includes its own headers, and <ovl.h>' || status=1
+grep -n '^ *# *include *"\(wrap_\|.*\.c"\)' core/*.[ch] shim/*.[ch] cli/*.[ch] |
     complain 'no file includes another .c file' || status=1
 
 grep -nE '"[[:space:]]*(syscall|svc|sysenter|int +\$0x80)' core/*.[ch] shim/*.[ch] |

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ovl run, ovl shell: the environment is set and the command executed.
+ *
+ * The command is started by way of env(1), which libovl is loaded into: so a command that only the overlay has is
+ * found, and one that preloading can't reach is refused by libovl, where the kernel would have started it outside.
+ */
+#include "commands.h"
+#include "output.h"
+#include "remove.h"
+#include "space.h"
+#include "state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LIBRARY "libovl.so"
+#define ENV "/usr/bin/env"
+
+static const char run_help[] =
+    "usage: ovl run [OPTION]... [--] COMMAND [ARGUMENT]...\n"
+    "\n"
+    "Runs the command in an overlay: it sees MOUNT with all changes in it, and what it changes goes to the upper\n"
+    "directory.  The lower directories stay as they are.\n"
+    "\n" SPACE_HELP "\n"
+    "      --temp             drop the changes when the command has ended\n"
+    "  -q, --quiet            do not say at the end where the changes are\n"
+    "      --help             this text\n"
+    "\n"
+    "Changes that no -u or --conf gives a place to are kept in $XDG_STATE_HOME/ovl/NAME (~/.local/state/ovl/NAME), "
+    "and\n"
+    "the next call with the same options goes on with them.  See them with `ovl status` and `ovl diff`, drop them "
+    "with\n"
+    "`ovl discard`.\n"
+    "\n"
+    "libovl.so is looked for where OVL_LIBRARY says, else where it was installed or built with this program.\n"
+    "\n"
+    "Exit status: the command's; 128 + n where signal n ended it; 125 when the configuration is wrong, 126 when the\n"
+    "command can't be started, 127 when it is not there; 2 for a wrong option, 3 when nothing can be kept.\n"
+    "\n"
+    "    ovl run -m /usr -- make install\n"
+    "    ovl run -m /opt/sdk -l ~/patch -l /srv/sdk --temp -- make check\n";
+
+static const char shell_help[] = "usage: ovl shell [OPTION]...\n"
+                                 "\n"
+                                 "Starts $SHELL (or /bin/sh) in an overlay, as `ovl run` would.\n"
+                                 "\n" SPACE_HELP "\n"
+                                 "      --temp             drop the changes when the shell has ended\n"
+                                 "  -q, --quiet            do not say where the changes are\n"
+                                 "      --help             this text\n"
+                                 "\n"
+                                 "Exit status: the shell's, and as for `ovl run`.\n";
+
+/* What is to be run. */
+struct run {
+    struct space space;
+    char *library;
+    bool kept;      /* in the state directory: the end is waited for */
+    bool temporary; /* and it is removed then */
+    bool is_new, quiet;
+};
+
+/* ---- the library ----------------------------------------------------------------------------------- */
+
+/* The directory of this program, with a '/' at its end; the caller's to free, or NULL. */
+static char *own_folder(void)
+{
+    char path[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (n <= 0)
+        return NULL;
+    path[n] = '\0';
+    char *slash = strrchr(path, '/');
+    if (!slash)
+        return NULL;
+    slash[1] = '\0';
+    return need(strdup(path));
+}
+
+/* Relative to this program, so that a tree that was moved works. */
+static char *find_beside(void)
+{
+    static const char *const places[] = {OVL_LIBRARY_INSTALLED, "../shim/", ""};
+    char *folder = own_folder(), *found = NULL;
+    for (size_t i = 0; folder && !found && i < sizeof places / sizeof *places; i++) {
+        char *path = text("%s%s" LIBRARY, folder, places[i]);
+        found = realpath(path, NULL);
+        free(path);
+    }
+    free(folder);
+    return found;
+}
+
+static int find_library(struct run *run)
+{
+    const char *named = getenv("OVL_LIBRARY");
+    bool is_named = named && *named;
+    run->library = is_named ? realpath(named, NULL) : find_beside();
+    if (!run->library) {
+        if (is_named)
+            complain("OVL_LIBRARY=%s: %s; name libovl.so there, or unset it", named, strerror(errno));
+        else
+            complain(LIBRARY " is not where it was installed; set OVL_LIBRARY to its path");
+        return STATUS_FAILED;
+    }
+    if (!strpbrk(run->library, " :$"))
+        return STATUS_DONE;
+    complain(
+        "%s: ld.so loads no library with a blank, a ':' or a '$' in its path; put it elsewhere and set OVL_LIBRARY",
+        run->library);
+    return STATUS_FAILED;
+}
+
+/* Whether ld.so loads it: it runs a program all the same where it can't, outside of every overlay.  Loaded, libovl
+ * refuses a configuration that is none before the program begins. */
+static int try_library(const struct run *run)
+{
+    char program[] = ENV, conf[] = "OVL_CONF==", *preload = text("LD_PRELOAD=%s", run->library);
+    char *argv[] = {program, NULL}, *env[] = {preload, conf, NULL};
+    posix_spawn_file_actions_t quiet;
+    pid_t pid;
+    int how = 0;
+    posix_spawn_file_actions_init(&quiet);
+    posix_spawn_file_actions_addopen(&quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_addopen(&quiet, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    bool ran = posix_spawn(&pid, program, &quiet, NULL, argv, env) == 0 && waitpid(pid, &how, 0) == pid;
+    posix_spawn_file_actions_destroy(&quiet);
+    free(preload);
+    if (ran && WIFEXITED(how) && WEXITSTATUS(how) == STATUS_REFUSED)
+        return STATUS_DONE;
+    complain("%s is not loaded into " ENV
+             ", so that the command would run outside; name the libovl.so of this system with "
+             "OVL_LIBRARY",
+             run->library);
+    return STATUS_FAILED;
+}
+
+/* ---- the overlay ----------------------------------------------------------------------------------- */
+
+/* Make the place of what is to be kept. */
+static int keep(struct run *run, const struct options *options)
+{
+    struct space *s = &run->space;
+    s->root = state_root();
+    char *conf = s->root ? options_conf(options, FORM_FILE, "upper") : NULL;
+    if (!conf)
+        return STATUS_FAILED;
+    if (options->temp) {
+        s->name = state_make_temp(s->root, conf);
+    } else {
+        char *mount = absolute_path(options->mount);
+        s->name = options->name ? need(strdup(options->name)) : state_name_of(mount);
+        free(mount);
+        if (state_make(s->root, s->name, conf, &run->is_new) < 0) {
+            free(s->name);
+            s->name = NULL;
+        }
+    }
+    free(conf);
+    if (!s->name)
+        return STATUS_FAILED;
+    s->conf = state_conf(s->root, s->name);
+    run->is_new |= options->temp;
+    return STATUS_DONE;
+}
+
+static int find_overlay(struct run *run, const struct options *options)
+{
+    struct space *s = &run->space;
+    bool keeps = options->mount && !options->upper && !options->conf;
+    int status;
+    if (keeps) {
+        *s = (struct space){.conf = NULL};
+        status = space_check_options(options);
+        if (status == STATUS_DONE)
+            status = keep(run, options);
+    } else {
+        status = space_find(s, options, NEEDS_UPPER);
+    }
+    if (status == STATUS_DONE)
+        status = space_check(s);
+    if (status != STATUS_DONE && run->is_new && s->name) {
+        char *folder = state_folder(s->root, s->name);
+        state_remove(folder);
+        free(folder);
+    }
+    run->kept = s->name != NULL;
+    run->temporary = options->temp;
+    return status;
+}
+
+/* What a process keeps of an overlay that it was sent out of. */
+static void forget_record(void)
+{
+    const char *value;
+    for (char **entry = environ; *entry;) {
+        char *name = ovl_record_part(*entry, &value) < 0 ? NULL : text("%.*s", (int)(value - 1 - *entry), *entry);
+        if (name)
+            unsetenv(name); /* the next one is here now */
+        else
+            entry++;
+        free(name);
+    }
+}
+
+static void set_environment(const struct run *run)
+{
+    forget_record();
+    const char *preload = getenv("LD_PRELOAD");
+    char *both = preload && *preload ? text("%s:%s", run->library, preload) : need(strdup(run->library));
+    setenv("LD_PRELOAD", both, 1);
+    setenv("OVL_CONF", run->space.conf, 1);
+    free(both);
+}
+
+/* ---- the command ------------------------------------------------------------------------------------- */
+
+/* env(1) takes what has a '=' for a variable; sh does not. */
+static char **starter(int argc, char **argv)
+{
+    static char env[] = ENV, dashes[] = "--";
+    static char sh[] = "/bin/sh", c[] = "-c", script[] = "exec \"$@\"", name[] = "ovl";
+    char *with_env[] = {env, dashes}, *with_sh[] = {sh, c, script, name};
+    bool is_plain = !strchr(argv[0], '=');
+    char **before = is_plain ? with_env : with_sh;
+    size_t n = is_plain ? 2 : 4;
+    char **made = need(calloc((size_t)argc + n + 1, sizeof *made));
+    memcpy(made, before, n * sizeof *made);
+    memcpy(made + n, argv, (size_t)argc * sizeof *made);
+    return made;
+}
+
+static void execute(char **command)
+{
+    execv(command[0], command);
+    complain("%s: %s", command[0], strerror(errno));
+}
+
+static volatile sig_atomic_t child;
+
+static void pass_on(int signal)
+{
+    if (child > 0)
+        kill((pid_t)child, signal);
+}
+
+/* Start the command as a child; how it ended, as a shell would say it.  Signals of the terminal reach it by themselves,
+ * others are passed on. */
+static int run_child(char **command)
+{
+    static const int from_terminal[] = {SIGINT, SIGQUIT}, passed[] = {SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, pass = {.sa_handler = pass_on, .sa_flags = SA_RESTART}, old[2];
+    sigset_t all, mask;
+    int how;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &mask); /* until the child is known */
+    for (size_t i = 0; i < 2; i++)
+        sigaction(from_terminal[i], &ignore, &old[i]);
+    pid_t pid = fork();
+    if (pid == 0) {
+        for (size_t i = 0; i < 2; i++)
+            sigaction(from_terminal[i], &old[i], NULL);
+        sigprocmask(SIG_SETMASK, &mask, NULL);
+        execute(command);
+        _exit(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_CANT_RUN);
+    }
+    child = pid;
+    for (size_t i = 0; pid > 0 && i < sizeof passed / sizeof *passed; i++) {
+        struct sigaction was;
+        sigaction(passed[i], NULL, &was);
+        if (was.sa_handler != SIG_IGN) /* nohup(1) */
+            sigaction(passed[i], &pass, NULL);
+    }
+    sigprocmask(SIG_SETMASK, &mask, NULL);
+    if (pid < 0) {
+        complain("no process can be made: %s", strerror(errno));
+        return STATUS_CANT_RUN;
+    }
+    while (waitpid(pid, &how, 0) < 0)
+        if (errno != EINTR)
+            return STATUS_CANT_RUN;
+    return WIFSIGNALED(how) ? 128 + WTERMSIG(how) : WEXITSTATUS(how);
+}
+
+/* ---- the end ----------------------------------------------------------------------------------------- */
+
+static void drop(const struct space *s)
+{
+    char *folder = state_folder(s->root, s->name);
+    if (state_is_ours(folder))
+        remove_tree(folder);
+    free(folder);
+}
+
+static void say_where(const struct space *s)
+{
+    char *last = state_last(s->root);
+    bool is_last = last && strcmp(last, s->name) == 0;
+    const char *n = is_last ? "" : " -n ", *name = is_last ? "" : s->name;
+    tell("what was changed is kept in %s/%s/upper; `ovl status%s%s` shows it, `ovl discard%s%s` drops it", s->root,
+         s->name, n, name, n, name);
+    free(last);
+}
+
+static int run_in(struct run *run, int argc, char **argv)
+{
+    char **command = starter(argc, argv);
+    set_environment(run);
+    if (!run->kept) {
+        execute(command);
+        return errno == ENOENT ? STATUS_NOT_FOUND : STATUS_CANT_RUN;
+    }
+    if (!run->temporary)
+        state_set_last(run->space.root, run->space.name);
+    int status = run_child(command);
+    free(command);
+    if (run->temporary)
+        drop(&run->space);
+    else if (!run->quiet)
+        say_where(&run->space);
+    return status;
+}
+
+/* ---- the subcommands --------------------------------------------------------------------------------- */
+
+enum { OPTION_QUIET = 'q' };
+
+static const struct option long_options[] = {
+    SPACE_LONG,
+    {"temp", no_argument, NULL, OPTION_TEMP},
+    {"quiet", no_argument, NULL, OPTION_QUIET},
+    HELP_LONG,
+};
+
+/* Take the options: a status + 1 that ends it, or 0. */
+static int take_options(int argc, char **argv, const char *help, struct options *options, bool *quiet)
+{
+    for (int option; (option = getopt_long(argc, argv, "+q" SPACE_SHORT, long_options, NULL)) != -1;) {
+        int taken = options_take(options, option, help);
+        if (ENDS(taken))
+            return taken;
+        if (option == OPTION_QUIET)
+            *quiet = true;
+    }
+    return 0;
+}
+
+static int start(struct run *run, const struct options *options, int argc, char **argv)
+{
+    int status = refuse_inside(options->command);
+    if (status == STATUS_DONE)
+        status = find_library(run);
+    if (status == STATUS_DONE)
+        status = try_library(run);
+    if (status == STATUS_DONE)
+        status = find_overlay(run, options);
+    if (status == STATUS_DONE)
+        status = run_in(run, argc, argv);
+    free(run->library);
+    space_close(&run->space);
+    return status;
+}
+
+int cmd_run(int argc, char **argv)
+{
+    struct options options = {.command = "run"};
+    struct run run = {.library = NULL};
+    int taken = take_options(argc, argv, run_help, &options, &run.quiet);
+    if (ENDS(taken))
+        return END_STATUS(taken);
+    if (optind == argc)
+        return usage_error("run", "a command is missing: ovl run -m /usr -- make install");
+    return start(&run, &options, argc - optind, argv + optind);
+}
+
+int cmd_shell(int argc, char **argv)
+{
+    struct options options = {.command = "shell"};
+    struct run run = {.library = NULL};
+    int taken = take_options(argc, argv, shell_help, &options, &run.quiet);
+    if (ENDS(taken))
+        return END_STATUS(taken);
+    if (optind < argc)
+        return usage_error("shell", "'%s': a shell is started without arguments; `ovl run` takes a command",
+                           argv[optind]);
+    const char *own = getenv("SHELL");
+    char *shell[] = {need(strdup(own && *own ? own : "/bin/sh")), NULL};
+    int status = start(&run, &options, 1, shell);
+    free(shell[0]);
+    return status;
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The subcommands: each takes its arguments, argv[0] being its own name, and returns a status (output.h).
+ */
+#ifndef CLI_COMMANDS_H
+#define CLI_COMMANDS_H
+
+int cmd_run(int argc, char **argv);
+int cmd_shell(int argc, char **argv);
+
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * From options to the text of a configuration, which the core reads as it reads any other.
+ */
+#include "options.h"
+
+#include "output.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void list_add(struct list *list, const char *item)
+{
+    list->at = need(realloc(list->at, (list->count + 1) * sizeof *list->at));
+    list->at[list->count++] = need(strdup(item));
+}
+
+static int take_once(const struct options *options, const char **to, const char *name)
+{
+    if (*to)
+        return usage_error(options->command, "--%s is given twice; leave one of them out", name) + 1;
+    if (!*optarg)
+        return usage_error(options->command, "--%s is empty; give a value or leave it out", name) + 1;
+    *to = optarg;
+    return 0;
+}
+
+int options_take(struct options *options, int option, const char *help)
+{
+    switch (option) {
+    case 'm':
+        return take_once(options, &options->mount, "mount");
+    case 'u':
+        return take_once(options, &options->upper, "upper");
+    case 'n':
+        return take_once(options, &options->name, "name");
+    case OPTION_CONF:
+        return take_once(options, &options->conf, "conf");
+    case 'l':
+        list_add(&options->lower, optarg);
+        return 0;
+    case 'x':
+        list_add(&options->exclude, optarg);
+        return 0;
+    case OPTION_TEMP:
+        options->temp = true;
+        return 0;
+    case OPTION_JSON:
+        options->json = true;
+        return 0;
+    case OPTION_COLOR:
+        return color_choose(optarg)
+                   ? 0
+                   : usage_error(options->command, "--color=%s: it is auto, always or never", optarg) + 1;
+    case OPTION_HELP:
+        fputs(help, stdout);
+        return finish_output(STATUS_DONE) + 1;
+    case '?':
+        fprintf(stderr, "Try: ovl %s --help\n", options->command);
+        return STATUS_USAGE + 1;
+    default:
+        return -1;
+    }
+}
+
+bool options_describe(const struct options *options)
+{
+    return options->mount || options->upper || options->lower.count || options->exclude.count || options->temp;
+}
+
+char *absolute_path(const char *path)
+{
+    char *cwd = *path == '/' ? need(strdup("")) : need(getcwd(NULL, 0));
+    char *made = *path == '/' ? text("%s", path) : text("%s/%s", cwd, path);
+    for (size_t n = strlen(made); n > 1 && made[n - 1] == '/'; n--)
+        made[n - 1] = '\0';
+    free(cwd);
+    return made;
+}
+
+/* ---- the text ------------------------------------------------------------------------------------ */
+
+/* A value as it stands in a configuration. */
+static void put_value(FILE *to, enum form form, const char *value)
+{
+    for (const char *p = value; *p; p++) {
+        if (*p == ',' || *p == ':' || *p == ';' || *p == '\\' || (form == FORM_FILE && *p == '$'))
+            fputc('\\', to);
+        fputc(*p, to);
+    }
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+/* A line has no room for a line's end, and loses blanks at its own. */
+static bool fits_file(const char *value)
+{
+    return !strchr(value, '\n') && !is_blank(value[strlen(value) - 1]);
+}
+
+struct writer {
+    FILE *to;
+    enum form form;
+    char *misfit; /* what a file can't hold, or NULL */
+};
+
+static void check_value(struct writer *w, const char *value)
+{
+    if (w->form == FORM_FILE && !w->misfit && !fits_file(value))
+        w->misfit = need(strdup(value));
+}
+
+static void put_pair(struct writer *w, const char *key, const char *value)
+{
+    check_value(w, value);
+    fprintf(w->to, w->form == FORM_FILE ? "%s = " : "%s=", key);
+    put_value(w->to, w->form, value);
+    fputc(w->form == FORM_FILE ? '\n' : ',', w->to);
+}
+
+static void put_path(struct writer *w, const char *key, const char *path)
+{
+    char *absolute = absolute_path(path);
+    put_pair(w, key, absolute);
+    free(absolute);
+}
+
+static void put_excludes(struct writer *w, const struct options *options)
+{
+    if (!options->exclude.count)
+        return;
+    fputs(w->form == FORM_FILE ? "exclude = " : "exclude=", w->to);
+    for (size_t i = 0; i < options->exclude.count; i++) {
+        check_value(w, options->exclude.at[i]);
+        if (i)
+            fputc(':', w->to);
+        put_value(w->to, w->form, options->exclude.at[i]);
+    }
+    fputc(w->form == FORM_FILE ? '\n' : ',', w->to);
+}
+
+char *options_conf(const struct options *options, enum form form, const char *upper)
+{
+    char *made = NULL;
+    size_t size = 0;
+    struct writer w = {.to = need(open_memstream(&made, &size)), .form = form};
+    if (form == FORM_FILE)
+        fputs("[overlay]\n", w.to);
+    put_path(&w, "mount", options->mount);
+    for (size_t i = 0; i < options->lower.count; i++)
+        put_path(&w, form == FORM_FILE ? "lowerdir" : "lowerdir+", options->lower.at[i]);
+    if (!options->lower.count)
+        put_path(&w, form == FORM_FILE ? "lowerdir" : "lowerdir+", options->mount);
+    put_excludes(&w, options);
+    if (upper && form == FORM_FILE)
+        put_pair(&w, "upperdir", upper);
+    else if (upper)
+        put_path(&w, "upperdir", upper);
+    if (fclose(w.to) != 0)
+        need(NULL);
+    if (!w.misfit)
+        return made;
+    complain("'%s' has a line's end in it, or a blank at its end, which a configuration file can't hold; "
+             "give -u, so that nothing need be kept",
+             w.misfit);
+    free(w.misfit);
+    free(made);
+    return NULL;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What people are told.  What must hold: stdout has results only, and a name never reaches a terminal as a command.
+ */
+#include "output.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void line(const char *format, va_list list)
+{
+    fflush(stdout); /* in the order in which it was said, where both are one terminal */
+    fputs("ovl: ", stderr);
+    vfprintf(stderr, format, list);
+    fputc('\n', stderr);
+}
+
+void complain(const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    line(format, list);
+    va_end(list);
+}
+
+void tell(const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    line(format, list);
+    va_end(list);
+}
+
+int usage_error(const char *command, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    line(format, list);
+    va_end(list);
+    fprintf(stderr, "Try: ovl %s%s--help\n", command, *command ? " " : "");
+    return STATUS_USAGE;
+}
+
+void *need(void *memory)
+{
+    if (memory)
+        return memory;
+    complain("out of memory");
+    exit(STATUS_FAILED);
+}
+
+char *text(const char *format, ...)
+{
+    char *made = NULL;
+    va_list list;
+    va_start(list, format);
+    if (vasprintf(&made, format, list) < 0)
+        made = NULL;
+    va_end(list);
+    return need(made);
+}
+
+/* ---- colours ------------------------------------------------------------------------------------- */
+
+static int colored = -1;
+
+bool color_choose(const char *when)
+{
+    if (strcmp(when, "auto") == 0)
+        colored = -1;
+    else if (strcmp(when, "always") == 0 || strcmp(when, "never") == 0)
+        colored = *when == 'a';
+    else
+        return false;
+    return true;
+}
+
+static bool is_colored(void)
+{
+    if (colored < 0) {
+        const char *terminal = getenv("TERM"), *no_color = getenv("NO_COLOR");
+        colored = isatty(STDOUT_FILENO) && terminal && strcmp(terminal, "dumb") != 0 && !(no_color && *no_color);
+    }
+    return colored;
+}
+
+const char *color_begin(enum color color)
+{
+    static const char *const begin[] = {"", "\033[32m", "\033[31m", "\033[33m", "\033[1m"};
+    return is_colored() ? begin[color] : "";
+}
+
+const char *color_end(void)
+{
+    return is_colored() ? "\033[m" : "";
+}
+
+/* ---- results ------------------------------------------------------------------------------------- */
+
+void print_path(FILE *to, const char *path)
+{
+    for (const char *p = path; *p; p++) {
+        unsigned char c = (unsigned char)*p;
+        if (c < ' ' || c == 0x7f || c == '\\')
+            fprintf(to, "\\%03o", c);
+        else
+            fputc(c, to);
+    }
+}
+
+int finish_output(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    complain("stdout: %s", strerror(errno));
+    return STATUS_FAILED;
+}

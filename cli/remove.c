@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Removing a tree that is ours.  What must hold: nothing outside of it is touched, whatever lies in it, or is put there
+ * meanwhile.  fts(3) goes down by descriptors of directories that it has compared with what it saw before.
+ */
+#include "remove.h"
+
+#include "output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fts.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Let its owner go into a directory that is to be emptied. */
+static void open_up(const FTSENT *entry)
+{
+    char self[40];
+    if ((entry->fts_statp->st_mode & S_IRWXU) == S_IRWXU)
+        return;
+    int fd = open(entry->fts_accpath, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    snprintf(self, sizeof self, "/proc/self/fd/%d", fd); /* fchmod(2) takes no O_PATH */
+    (void)!chmod(self, S_IRWXU);
+    close(fd);
+}
+
+static int remove_entry(FTS *tree, FTSENT *entry)
+{
+    switch (entry->fts_info) {
+    case FTS_D:
+        open_up(entry);
+        return 0;
+    case FTS_DNR: /* its mode was seen too late: once more */
+        if (entry->fts_number++ == 0 && entry->fts_errno == EACCES) {
+            open_up(entry);
+            return fts_set(tree, entry, FTS_AGAIN);
+        }
+        errno = entry->fts_errno;
+        return -1;
+    case FTS_DP:
+        return rmdir(entry->fts_accpath);
+    case FTS_ERR:
+    case FTS_NS:
+        errno = entry->fts_errno;
+        return errno == ENOENT ? 0 : -1;
+    case FTS_DC:
+        errno = ELOOP;
+        return -1;
+    default:
+        return unlink(entry->fts_accpath);
+    }
+}
+
+int remove_tree(const char *path)
+{
+    char *roots[] = {need(strdup(path)), NULL};
+    FTS *tree = need(fts_open(roots, FTS_PHYSICAL | FTS_XDEV, NULL));
+    FTSENT *entry;
+    int r = 0;
+    while ((entry = fts_read(tree)))
+        if (remove_entry(tree, entry) < 0 && errno != ENOENT) {
+            if (r == 0)
+                complain("%s: %s; it is left there", entry->fts_path, strerror(errno));
+            r = -1;
+        }
+    fts_close(tree);
+    free(roots[0]);
+    return r;
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The overlays that a command is about.  What must hold: opening them changes nothing on disk.
+ */
+#include "space.h"
+
+#include "output.h"
+#include "state.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define INLINE_PREFIX "OVL_CONF: "
+
+/* ---- which one ------------------------------------------------------------------------------------- */
+
+int space_check_options(const struct options *options)
+{
+    const char *command = options->command;
+    if (options->conf && (options_describe(options) || options->name))
+        return usage_error(command, "--conf says all of it; leave -m, -l, -u, -x, -n and --temp out");
+    if (options_describe(options) && !options->mount)
+        return usage_error(command, "-m is missing: the path under which the overlay is seen");
+    if (options->name && (options->upper || options->temp))
+        return usage_error(command, "-n names an upper that ovl keeps; leave -u and --temp out");
+    if (options->upper && options->temp)
+        return usage_error(command, "-u keeps the changes and --temp drops them; leave one out");
+    if (options->name && !state_is_name(options->name))
+        return usage_error(command, "-n %s: a name has letters, digits, '.', '_', '+' and '-'", options->name);
+    return STATUS_DONE;
+}
+
+static int find_named(struct space *s, const char *name)
+{
+    char *folder = state_folder(s->root, name);
+    int status = state_is_ours(folder) ? STATUS_DONE : STATUS_FAILED;
+    if (status == STATUS_DONE) {
+        s->name = need(strdup(name));
+        s->conf = state_conf(s->root, name);
+    } else {
+        complain("nothing is kept as '%s' in %s; `ovl run -m MOUNT -- COMMAND` keeps what a command changes", name,
+                 s->root);
+    }
+    free(folder);
+    return status;
+}
+
+/* Layers and a mount, and no upper named: it is the one that `ovl run` has kept for them. */
+static int find_kept(struct space *s, const struct options *options, enum need needs)
+{
+    char *mount = absolute_path(options->mount);
+    char *name = options->name ? need(strdup(options->name)) : state_name_of(mount);
+    char *folder = state_folder(s->root, name);
+    int status = STATUS_DONE;
+    if (!state_is_ours(folder) && needs == NEEDS_LAYERS) {
+        s->conf = options_conf(options, FORM_INLINE, NULL);
+    } else {
+        status = find_named(s, name);
+        char *conf = status == STATUS_DONE && (options->lower.count || options->exclude.count)
+                         ? options_conf(options, FORM_FILE, "upper")
+                         : NULL;
+        if (conf && state_compare(folder, name, conf) < 0)
+            status = STATUS_FAILED;
+        free(conf);
+    }
+    free(mount);
+    free(name);
+    free(folder);
+    return status;
+}
+
+static int find_last(struct space *s)
+{
+    char *last = state_last(s->root);
+    if (!last) {
+        complain("there is no overlay to speak of; name one with -m, -n or --conf, or begin one with "
+                 "`ovl run -m MOUNT -- COMMAND`");
+        return STATUS_FAILED;
+    }
+    int status = find_named(s, last);
+    free(last);
+    return status;
+}
+
+int space_find(struct space *s, const struct options *options, enum need needs)
+{
+    const char *environment = getenv("OVL_CONF");
+    *s = (struct space){.conf = NULL};
+    int status = space_check_options(options);
+    if (status != STATUS_DONE)
+        return status;
+    if (options->conf)
+        s->conf = strchr(options->conf, '/') ? need(strdup(options->conf)) : text("./%s", options->conf);
+    else if (options->upper)
+        s->conf = options_conf(options, FORM_INLINE, options->upper);
+    else if (!options_describe(options) && !options->name && environment && *environment)
+        s->conf = need(strdup(environment));
+    if (s->conf)
+        return STATUS_DONE;
+    s->root = state_root();
+    if (!s->root)
+        return STATUS_FAILED;
+    return options->mount ? find_kept(s, options, needs) : options->name ? find_named(s, options->name) : find_last(s);
+}
+
+/* ---- opening --------------------------------------------------------------------------------------- */
+
+static int look(const struct space *s, struct ovl_space **space)
+{
+    struct ovl_message why;
+    ovl_config_environ(environ);
+    if (ovl_space_look(s->conf, space, &why) == 0)
+        return STATUS_DONE;
+    bool own = strncmp(why.text, INLINE_PREFIX, strlen(INLINE_PREFIX)) == 0 && !getenv("OVL_CONF");
+    complain("%s", own ? why.text + strlen(INLINE_PREFIX) : why.text);
+    return STATUS_REFUSED;
+}
+
+int space_check(const struct space *s)
+{
+    struct ovl_space *space;
+    int status = look(s, &space);
+    if (status == STATUS_DONE)
+        ovl_space_close(space);
+    return status;
+}
+
+int space_open(struct space *s, const struct options *options, enum need needs)
+{
+    int status = space_find(s, options, needs);
+    if (status == STATUS_DONE)
+        status = look(s, &s->space);
+    if (status == STATUS_DONE && ovl_ctx_begin(&s->ctx, s->space, &ovl_ops_kernel) < 0)
+        need(NULL);
+    return status;
+}
+
+void space_close(struct space *s)
+{
+    if (s->space) {
+        ovl_ctx_end(&s->ctx);
+        ovl_space_close(s->space);
+    }
+    free(s->conf);
+    free(s->root);
+    free(s->name);
+    *s = (struct space){.conf = NULL};
+}
+
+/* ---- inside ---------------------------------------------------------------------------------------- */
+
+bool is_inside(void)
+{
+    const char *value, *conf = getenv("OVL_CONF");
+    if (conf && !*conf)
+        return false; /* left deliberately */
+    for (char *const *entry = environ; *entry; entry++)
+        if (ovl_record_part(*entry, &value) == 0)
+            return true;
+    return false;
+}
+
+int refuse_inside(const char *command)
+{
+    if (!is_inside())
+        return STATUS_DONE;
+    complain("`ovl %s` can't be used inside an overlay; leave it first, or call `env OVL_CONF= ovl %s`", command,
+             command);
+    return STATUS_FAILED;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The overlays that a command is about: found from its options, OVL_CONF or what `ovl run` has kept, and opened for a
+ * look, which changes nothing.
+ */
+#ifndef CLI_SPACE_H
+#define CLI_SPACE_H
+
+#include "options.h"
+
+#include <ovl.h>
+
+struct space {
+    char *conf;              /* as OVL_CONF has it */
+    char *root, *name;       /* state.h: where it is kept and as what; NULL where it is not */
+    struct ovl_space *space; /* after space_open() */
+    struct ovl_ctx ctx;
+};
+
+enum need { NEEDS_UPPER, NEEDS_LAYERS };
+
+/* Whether the options go together: a status. */
+int space_check_options(const struct options *options);
+/* Find the configuration; a status, with a message if it is not STATUS_DONE.  With NEEDS_LAYERS, layers that the
+ * options describe may be looked at before anything was changed. */
+int space_find(struct space *s, const struct options *options, enum need need);
+/* Find and open; s->ctx is begun. */
+int space_open(struct space *s, const struct options *options, enum need need);
+/* Check a configuration that is found. */
+int space_check(const struct space *s);
+/* Free what was found, opened or not. */
+void space_close(struct space *s);
+
+/* Whether this process runs inside an overlay, where everything that it changed would be changed by way of that. */
+bool is_inside(void);
+/* Refuse to go on in there: STATUS_DONE, or STATUS_FAILED with a message. */
+int refuse_inside(const char *command);
+
+#endif

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: MIT
+#
+# Whether the tool `ovl` is built: where its libraries are.  A cross build has none of them, and the tool is tested as
+# it is, without sanitizers.
+find_package(PkgConfig QUIET)
+set(usual OFF)
+if(PkgConfig_FOUND AND NOT CMAKE_CROSSCOMPILING)
+    pkg_check_modules(OVL_CLI_LIBRARIES QUIET IMPORTED_TARGET json-c)
+    set(usual ${OVL_CLI_LIBRARIES_FOUND})
+endif()
+option(OVL_CLI "Build the tool ovl (needs json-c)" ${usual})
+if(OVL_CLI AND NOT OVL_CLI_LIBRARIES_FOUND)
+    message(FATAL_ERROR "ovl needs json-c, which pkg-config does not find: install libjson-c-dev, or set OVL_CLI=OFF")
+elseif(NOT OVL_CLI)
+    message(STATUS "ovl, the tool, is not built (OVL_CLI): it needs json-c, found by pkg-config, and a native build")
+endif()

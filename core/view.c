@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A part of an overlay's layers by themselves: what tools ask about, and no program inside ever sees.
+ *
+ * The layers below the upper tell what a change was made to, one layer alone tells where something lies.  What must
+ * hold: what is hidden is decided by look-up (lookup.c) and by nothing else, only among fewer layers.
+ */
+#include "types.h"
+
+/* The layers of the view that merge at the mount: up to the first whose root is opaque. */
+static int find_roots(struct ovl_ctx *ctx, const struct ovl_view *view, struct ovl_stack *roots)
+{
+    const struct ovl *o = view->ovl;
+    memset(roots, 0, sizeof *roots);
+    roots->impure = o->impure;
+    for (unsigned i = view->first; i < view->end; i++) {
+        ovl_stack_add(roots, i);
+        if (i + 1 == view->end || o->layer[i].borrowed)
+            continue;
+        int r = ovl_is_opaque(ctx, ovl_layer(o, i));
+        if (r != 0)
+            return r < 0 ? r : 0;
+    }
+    return 0;
+}
+
+int ovl_view_mount(struct ovl_ctx *ctx, const struct ovl_view *view, struct ovl_node *node)
+{
+    const struct ovl *o = view->ovl;
+    const char *mount = ovl_mount(o);
+    node->ovl = view->ovl;
+    node->length = ovl_strlen(mount);
+    memcpy(node->path, mount, node->length + 1);
+    node->name = (size_t)(ovl_strrchr(mount, '/') + 1 - mount);
+    node->exists = node->partly = node->linked = node->reserved = false;
+    memset(&node->in, 0, sizeof node->in);
+    int r = find_roots(ctx, view, &node->dirs);
+    for (node->top = view->first; r == 0 && node->top < view->end && ovl_stack_has(&node->dirs, node->top);
+         node->top++) {
+        r = ovl_real_path(ctx, o->layer[node->top].path, "", node->real);
+        if (r == 0)
+            r = ovl_sys_lstat(node->real, &node->st);
+        node->exists = r == 0;
+        if (r != -ENOENT)
+            return r;
+        r = 0;
+    }
+    return r;
+}
+
+/* Its own number and content, though another of its names has a copy in the upper. */
+static int see_itself(struct ovl_ctx *ctx, struct ovl_node *node)
+{
+    node->linked = false;
+    int r = ovl_real_of_top(ctx, node);
+    return r < 0 ? r : ovl_sys_lstat(node->real, &node->st);
+}
+
+int ovl_view_name(struct ovl_ctx *ctx, const struct ovl_view *view, const struct ovl_stack *dirs, const char *name,
+                  struct ovl_node *node)
+{
+    node->ovl = view->ovl;
+    node->in = *dirs;
+    node->in.record = node->dirs.record = 0;
+    int r = ovl_node_append(node, name, ovl_strlen(name));
+    if (r < 0)
+        return r;
+    const struct ovl_region *region = ovl_region_of(ctx->space, node->path);
+    if (!region || region->ovl != view->ovl) {
+        node->ovl = NULL;
+        node->exists = false;
+        return 0;
+    }
+    r = ovl_lookup(ctx, node);
+    return r == 0 && node->exists && node->linked && view->first > 0 ? see_itself(ctx, node) : r;
+}
+
+void ovl_view_up(struct ovl_node *node, size_t length)
+{
+    node->length = length;
+    node->path[length] = '\0';
+}
