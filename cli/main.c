@@ -4,6 +4,7 @@
  */
 #include "commands.h"
 #include "output.h"
+#include "space.h"
 
 #include <locale.h>
 #include <stdio.h>
@@ -12,11 +13,13 @@
 struct command {
     const char *name, *line;
     int (*run)(int argc, char **argv);
+    bool inside; /* it may run inside an overlay; others are started again outside */
 };
 
 static const struct command commands[] = {
-    {"run", "run a command in an overlay", cmd_run},
-    {"shell", "start a shell in an overlay", cmd_shell},
+    {"run", "run a command in an overlay", cmd_run, true},
+    {"shell", "start a shell in an overlay", cmd_shell, true},
+    {"status", "show what was changed", cmd_status, false},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 
@@ -87,6 +90,8 @@ int main(int argc, char **argv)
     const struct command *command = find(name);
     if (!command)
         return STATUS_USAGE;
+    if (!command->inside && is_inside())
+        leave_overlay(argv);
     argv[1] = text("ovl %s", name); /* what getopt_long(3) begins its messages with */
     return command->run(argc - 1, argv + 1);
 }

@@ -72,7 +72,8 @@ bool options_describe(const struct options *options)
 
 char *absolute_path(const char *path)
 {
-    char *cwd = *path == '/' ? need(strdup("")) : need(getcwd(NULL, 0));
+    const char *left = getenv(LEFT_CWD);
+    char *cwd = *path == '/' ? need(strdup("")) : left ? need(strdup(left)) : need(getcwd(NULL, 0));
     char *made = *path == '/' ? text("%s", path) : text("%s/%s", cwd, path);
     for (size_t n = strlen(made); n > 1 && made[n - 1] == '/'; n--)
         made[n - 1] = '\0';

@@ -69,6 +69,9 @@ int options_take(struct options *options, int option, const char *help);
 
 /* Whether any option says what the overlay consists of. */
 bool options_describe(const struct options *options);
+/* What a command that was inside an overlay has left it with: OVL_CONF and the current directory there. */
+#define LEFT_CONF "OVL_TOOL_CONF"
+#define LEFT_CWD "OVL_TOOL_CWD"
 /* An absolute path, without a slash at its end; the caller's to free. */
 char *absolute_path(const char *path);
 

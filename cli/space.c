@@ -7,6 +7,7 @@
 #include "output.h"
 #include "state.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -85,7 +86,7 @@ static int find_last(struct space *s)
 
 int space_find(struct space *s, const struct options *options, enum need needs)
 {
-    const char *environment = getenv("OVL_CONF");
+    const char *left = getenv(LEFT_CONF), *environment = left && *left ? left : getenv("OVL_CONF");
     *s = (struct space){.conf = NULL};
     int status = space_check_options(options);
     if (status != STATUS_DONE)
@@ -148,6 +149,80 @@ void space_close(struct space *s)
     *s = (struct space){.conf = NULL};
 }
 
+/* ---- paths ----------------------------------------------------------------------------------------- */
+
+struct ovl *space_overlay_of(const struct space *s, const char *path)
+{
+    for (unsigned i = 0; i < ovl_space_count(s->space); i++) { /* longest mount first */
+        struct ovl *o = ovl_space_at(s->space, i);
+        size_t n = strlen(ovl_mount(o));
+        if (n == 1 || (strncmp(path, ovl_mount(o), n) == 0 && (!path[n] || path[n] == '/')))
+            return o;
+    }
+    return NULL;
+}
+
+/* Without ".", ".." and repeated slashes, by the text alone; in place. */
+static void tidy(char *path)
+{
+    char *to = path;
+    for (const char *from = path; *from;) {
+        size_t n = strcspn(from + 1, "/");
+        bool up = n == 2 && from[1] == '.' && from[2] == '.', here = n == 0 || (n == 1 && from[1] == '.');
+        if (up)
+            while (to > path && *--to != '/')
+                ;
+        else if (!here)
+            to = (char *)memmove(to, from, n + 1) + n + 1;
+        from += n + 1;
+    }
+    if (to == path)
+        *to++ = '/';
+    *to = '\0';
+}
+
+/* What was deleted with its directory can't be looked up. */
+static char *merged_path(struct space *s, const char *argument)
+{
+    char *path = absolute_path(argument);
+    size_t mark = s->ctx.used;
+    struct ovl_node *node = need(ovl_node_new(&s->ctx));
+    if (ovl_resolve(&s->ctx, "/", path, OVL_NAME | OVL_LONG, node) == 0) {
+        free(path);
+        path = need(strdup(node->path));
+    } else {
+        tidy(path);
+    }
+    ovl_ctx_close(&s->ctx, 0);
+    ovl_ctx_reset(&s->ctx, mark);
+    return path;
+}
+
+char **space_paths(struct space *s, char *const *arguments, int *status)
+{
+    size_t count = 0;
+    while (arguments[count])
+        count++;
+    char **paths = need(calloc(count + 1, sizeof *paths));
+    for (size_t i = 0; i < count; i++) {
+        paths[i] = merged_path(s, arguments[i]);
+        if (space_overlay_of(s, paths[i]))
+            continue;
+        complain("%s lies in no overlay; `ovl conf` shows their mounts", arguments[i]);
+        *status = STATUS_FAILED;
+        space_free_paths(paths);
+        return NULL;
+    }
+    return paths;
+}
+
+void space_free_paths(char **paths)
+{
+    for (char **path = paths; path && *path; path++)
+        free(*path);
+    free(paths);
+}
+
 /* ---- inside ---------------------------------------------------------------------------------------- */
 
 bool is_inside(void)
@@ -159,6 +234,17 @@ bool is_inside(void)
         if (ovl_record_part(*entry, &value) == 0)
             return true;
     return false;
+}
+
+void leave_overlay(char **argv)
+{
+    char *cwd = getcwd(NULL, 0);
+    setenv(LEFT_CONF, getenv("OVL_CONF") ? getenv("OVL_CONF") : "", 1);
+    setenv(LEFT_CWD, cwd ? cwd : "/", 1);
+    setenv("OVL_CONF", "", 1);
+    execv("/proc/self/exe", argv);
+    complain("can't be started again outside of the overlay: %s", strerror(errno));
+    free(cwd);
 }
 
 int refuse_inside(const char *command)

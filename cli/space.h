@@ -31,8 +31,18 @@ int space_check(const struct space *s);
 /* Free what was found, opened or not. */
 void space_close(struct space *s);
 
+/* The merged paths that these arguments mean, as many, with a NULL at the end.  Links are followed but in the last
+ * name, as far as there are directories.  NULL, and *status, after a message, where one lies in no overlay. */
+char **space_paths(struct space *s, char *const *arguments, int *status);
+void space_free_paths(char **paths);
+/* The overlay that a merged path lies in, or NULL. */
+struct ovl *space_overlay_of(const struct space *s, const char *path);
+
 /* Whether this process runs inside an overlay, where everything that it changed would be changed by way of that. */
 bool is_inside(void);
+/* Start this program again outside, where a layer's path is the layer; it still speaks of the same overlay, and of
+ * paths from the same directory.  Returns where that can't be, after a message. */
+void leave_overlay(char **argv);
 /* Refuse to go on in there: STATUS_DONE, or STATUS_FAILED with a message. */
 int refuse_inside(const char *command);
 

@@ -392,6 +392,8 @@ int ovl_view_name(struct ovl_ctx *ctx, const struct ovl_view *view, const struct
                   struct ovl_node *node);
 /* Back to a directory above, of whose path this is the length. */
 void ovl_view_up(struct ovl_node *node, size_t length);
+/* Whether an object with other names in a lower layer was changed, so that those show the change too. */
+bool ovl_has_links(struct ovl *o);
 /* Whether layer i is one of these. */
 static inline bool ovl_stack_has(const struct ovl_stack *s, unsigned i)
 {

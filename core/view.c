@@ -80,3 +80,9 @@ void ovl_view_up(struct ovl_node *node, size_t length)
     node->length = length;
     node->path[length] = '\0';
 }
+
+bool ovl_has_links(struct ovl *o)
+{
+    const struct ovl_shared *shared = o->has_upper ? ovl_shared(o) : NULL;
+    return shared && ovl_shared_has_groups(shared);
+}

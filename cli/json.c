@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Results as JSON.
+ */
+#include "json.h"
+
+#include "output.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FORM (JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)
+#define REPLACEMENT "\xef\xbf\xbd"
+
+/* ---- UTF-8 ----------------------------------------------------------------------------------------- */
+
+/* How many bytes at p are one character (RFC 3629), 0 for none. */
+static size_t character(const unsigned char *p)
+{
+    if (p[0] < 0x80)
+        return 1;
+    size_t n = p[0] >= 0xc2 && p[0] <= 0xdf ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4 : 0;
+    for (size_t i = 1; i < n; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    bool overlong = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xf0 && p[1] < 0x90);
+    bool beyond = (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf4 && p[1] > 0x8f);
+    return overlong || beyond ? 0 : n;
+}
+
+/* A copy that is UTF-8, the caller's to free; *whole: nothing had to be replaced. */
+static char *to_utf8(const char *from, bool *whole)
+{
+    char *made = need(malloc(strlen(from) * strlen(REPLACEMENT) + 1)), *to = made;
+    *whole = true;
+    for (const unsigned char *p = (const unsigned char *)from; *p;) {
+        size_t n = character(p);
+        if (n) {
+            memcpy(to, p, n);
+        } else {
+            *whole = false;
+            memcpy(to, REPLACEMENT, strlen(REPLACEMENT));
+        }
+        to += n ? n : strlen(REPLACEMENT);
+        p += n ? n : 1;
+    }
+    *to = '\0';
+    return made;
+}
+
+/* ---- members --------------------------------------------------------------------------------------- */
+
+struct json_object *json_new(void)
+{
+    return need(json_object_new_object());
+}
+
+static void add(struct json_object *object, const char *key, struct json_object *value)
+{
+    if (json_object_object_add(object, key, need(value)) < 0)
+        need(NULL);
+}
+
+void json_add_text(struct json_object *object, const char *key, const char *value)
+{
+    bool whole;
+    char *made = to_utf8(value, &whole);
+    add(object, key, json_object_new_string(made));
+    free(made);
+}
+
+void json_add_number(struct json_object *object, const char *key, int64_t number)
+{
+    add(object, key, json_object_new_int64(number));
+}
+
+void json_add_bool(struct json_object *object, const char *key, bool value)
+{
+    add(object, key, json_object_new_boolean(value));
+}
+
+static void add_hex(struct json_object *object, const char *key, const char *path)
+{
+    char *name = text("%s_hex", key), *hex = need(malloc(strlen(path) * 2 + 1)), *to = hex;
+    for (const char *p = path; *p; p++, to += 2)
+        snprintf(to, 3, "%02x", (unsigned char)*p);
+    json_add_text(object, name, hex);
+    free(name);
+    free(hex);
+}
+
+void json_add_path(struct json_object *object, const char *key, const char *path)
+{
+    bool whole;
+    char *made = to_utf8(path, &whole);
+    add(object, key, json_object_new_string(made));
+    if (!whole)
+        add_hex(object, key, path);
+    free(made);
+}
+
+void json_append_text(struct json_object *array, const char *value)
+{
+    bool whole;
+    char *made = to_utf8(value, &whole);
+    if (json_object_array_add(array, need(json_object_new_string(made))) < 0)
+        need(NULL);
+    free(made);
+}
+
+/* ---- writing --------------------------------------------------------------------------------------- */
+
+static const char *string_of(struct json_object *object)
+{
+    return need((void *)(uintptr_t)json_object_to_json_string_ext(object, FORM));
+}
+
+void json_print(struct json_object *object)
+{
+    puts(string_of(object));
+    json_object_put(object);
+}
+
+void json_list_begin(struct json_list *list, struct json_object *members, const char *key)
+{
+    const char *string = string_of(members);
+    size_t n = strlen(string) - 1; /* without its '}' */
+    printf("%.*s%s\"%s\":[", (int)n, string, n > 1 ? "," : "", key);
+    json_object_put(members);
+    list->begun = false;
+}
+
+void json_list_item(struct json_list *list, struct json_object *item)
+{
+    fputs(list->begun ? ",\n" : "\n", stdout);
+    fputs(string_of(item), stdout);
+    json_object_put(item);
+    list->begun = true;
+}
+
+void json_list_end(const struct json_list *list)
+{
+    fputs(list->begun ? "\n]}" : "]}", stdout);
+}
