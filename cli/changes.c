@@ -139,6 +139,8 @@ static enum change_kind kind_of(struct walk *w, struct change *change)
     }
     if (!wants(w, CHANGES_NAMES))
         change_compare(change);
+    if (!*change->relative && !change->opaque)
+        return CHANGE_NONE;
     if (change->differs & (DIFFERS_CONTENT | DIFFERS_UNKNOWN))
         return CHANGE_MODIFIED;
     if (change->opaque)

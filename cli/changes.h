@@ -18,7 +18,8 @@ enum change_kind {
     CHANGE_NONE,     /* it was copied up and is the same, or is a directory on the way to a change (CHANGES_ALL) */
     CHANGE_ADDED,    /* no lower layer has the name */
     CHANGE_MODIFIED, /* a file's content, a link's target, a device's number; metadata perhaps too */
-    CHANGE_METADATA, /* mode, owner, extended attributes; of all but directories the time of change too */
+    CHANGE_METADATA, /* mode, owner, extended attributes; of all but directories the time of change too; never of the
+                      * mount, whose directory in the upper is as whoever made that liked (`differs` tells) */
     CHANGE_DELETED,  /* of a directory: with all that is below it, which is not reported */
     CHANGE_REPLACED, /* by an object of another kind; what a directory had is not reported */
     CHANGE_OPAQUE,   /* a directory hides all that lower ones of its name have; what of it is there again, and what is
