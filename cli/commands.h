@@ -8,5 +8,6 @@
 int cmd_run(int argc, char **argv);
 int cmd_shell(int argc, char **argv);
 int cmd_status(int argc, char **argv);
+int cmd_diff(int argc, char **argv);
 
 #endif

@@ -20,6 +20,7 @@ static const struct command commands[] = {
     {"run", "run a command in an overlay", cmd_run, true},
     {"shell", "start a shell in an overlay", cmd_shell, true},
     {"status", "show what was changed", cmd_status, false},
+    {"diff", "show what was changed as text", cmd_diff, false},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 
