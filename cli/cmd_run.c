@@ -291,10 +291,25 @@ static int run_child(char **command)
 
 /* ---- the end ----------------------------------------------------------------------------------------- */
 
+/* What the command has started and not waited for may still run. */
+static int user_of(const struct space *s)
+{
+    struct ovl_message why;
+    struct ovl_space *space;
+    if (ovl_space_look(s->conf, &space, &why) < 0)
+        return 0;
+    int user = ovl_in_use(ovl_space_at(space, 0));
+    ovl_space_close(space);
+    return user;
+}
+
 static void drop(const struct space *s)
 {
     char *folder = state_folder(s->root, s->name);
-    if (state_is_ours(folder))
+    int user = user_of(s);
+    if (user > 0)
+        tell("process %d still runs in the overlay: %s is left there; remove it when that has ended", user, folder);
+    else if (state_is_ours(folder))
         remove_tree(folder);
     free(folder);
 }

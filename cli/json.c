@@ -80,11 +80,19 @@ void json_add_bool(struct json_object *object, const char *key, bool value)
     add(object, key, json_object_new_boolean(value));
 }
 
-static void add_hex(struct json_object *object, const char *key, const char *path)
+/* The caller's to free. */
+static char *to_hex(const char *path)
 {
-    char *name = text("%s_hex", key), *hex = need(malloc(strlen(path) * 2 + 1)), *to = hex;
+    char *hex = need(malloc(strlen(path) * 2 + 1)), *to = hex;
+    *to = '\0';
     for (const char *p = path; *p; p++, to += 2)
         snprintf(to, 3, "%02x", (unsigned char)*p);
+    return hex;
+}
+
+static void add_hex(struct json_object *object, const char *key, const char *path)
+{
+    char *name = text("%s_hex", key), *hex = to_hex(path);
     json_add_text(object, name, hex);
     free(name);
     free(hex);
@@ -107,6 +115,28 @@ void json_append_text(struct json_object *array, const char *value)
     if (json_object_array_add(array, need(json_object_new_string(made))) < 0)
         need(NULL);
     free(made);
+}
+
+void json_add_paths(struct json_object *object, const char *key, const char *const *paths, size_t count)
+{
+    struct json_object *list = need(json_object_new_array()), *bytes = need(json_object_new_array());
+    bool all = true;
+    for (size_t i = 0; i < count; i++) {
+        bool whole;
+        char *made = to_utf8(paths[i], &whole), *hex = to_hex(paths[i]);
+        json_append_text(list, made);
+        json_append_text(bytes, hex);
+        all &= whole;
+        free(made);
+        free(hex);
+    }
+    add(object, key, list);
+    char *name = text("%s_hex", key);
+    if (all)
+        json_object_put(bytes);
+    else
+        add(object, name, bytes);
+    free(name);
 }
 
 /* ---- writing --------------------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 
 #include <json-c/json.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct json_object *json_new(void);
@@ -16,8 +17,10 @@ void json_add_bool(struct json_object *object, const char *key, bool value);
 /* A path.  JSON is UTF-8, names are bytes: of one that is no UTF-8 the wrong bytes are U+FFFD, and KEY_hex has all of
  * its bytes. */
 void json_add_path(struct json_object *object, const char *key, const char *path);
-/* A string of a list, which can't have a member beside it: wrong bytes are U+FFFD. */
+/* A word of a list. */
 void json_append_text(struct json_object *array, const char *text);
+/* Several paths as a list; KEY_hex has the bytes of all of them when one is no UTF-8. */
+void json_add_paths(struct json_object *object, const char *key, const char *const *paths, size_t count);
 /* Write the object to stdout, and free it. */
 void json_print(struct json_object *object);
 

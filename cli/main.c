@@ -21,6 +21,8 @@ static const struct command commands[] = {
     {"shell", "start a shell in an overlay", cmd_shell, true},
     {"status", "show what was changed", cmd_status, false},
     {"diff", "show what was changed as text", cmd_diff, false},
+    {"discard", "drop what was changed", cmd_discard, true},
+    {"conf", "check a configuration and print what it comes to", cmd_conf, false},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 

@@ -83,25 +83,20 @@ char *absolute_path(const char *path)
 
 /* ---- the text ------------------------------------------------------------------------------------ */
 
-/* A value as it stands in a configuration. */
-static void put_value(FILE *to, enum form form, const char *value)
-{
-    for (const char *p = value; *p; p++) {
-        if (*p == ',' || *p == ':' || *p == ';' || *p == '\\' || (form == FORM_FILE && *p == '$'))
-            fputc('\\', to);
-        fputc(*p, to);
-    }
-}
-
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t' || c == '\r';
 }
 
 /* A line has no room for a line's end, and loses blanks at its own. */
-static bool fits_file(const char *value)
+bool conf_put_value(FILE *to, enum form form, const char *value)
 {
-    return !strchr(value, '\n') && !is_blank(value[strlen(value) - 1]);
+    for (const char *p = value; *p; p++) {
+        if (*p == ',' || *p == ':' || *p == ';' || *p == '\\' || (form == FORM_FILE && *p == '$'))
+            fputc('\\', to);
+        fputc(*p, to);
+    }
+    return form == FORM_INLINE || (!strchr(value, '\n') && !is_blank(value[strlen(value) - 1]));
 }
 
 struct writer {
@@ -110,17 +105,16 @@ struct writer {
     char *misfit; /* what a file can't hold, or NULL */
 };
 
-static void check_value(struct writer *w, const char *value)
+static void put_value(struct writer *w, const char *value)
 {
-    if (w->form == FORM_FILE && !w->misfit && !fits_file(value))
+    if (!conf_put_value(w->to, w->form, value) && !w->misfit)
         w->misfit = need(strdup(value));
 }
 
 static void put_pair(struct writer *w, const char *key, const char *value)
 {
-    check_value(w, value);
     fprintf(w->to, w->form == FORM_FILE ? "%s = " : "%s=", key);
-    put_value(w->to, w->form, value);
+    put_value(w, value);
     fputc(w->form == FORM_FILE ? '\n' : ',', w->to);
 }
 
@@ -137,10 +131,9 @@ static void put_excludes(struct writer *w, const struct options *options)
         return;
     fputs(w->form == FORM_FILE ? "exclude = " : "exclude=", w->to);
     for (size_t i = 0; i < options->exclude.count; i++) {
-        check_value(w, options->exclude.at[i]);
         if (i)
             fputc(':', w->to);
-        put_value(w->to, w->form, options->exclude.at[i]);
+        put_value(w, options->exclude.at[i]);
     }
     fputc(w->form == FORM_FILE ? '\n' : ',', w->to);
 }

@@ -8,6 +8,7 @@
 #include <getopt.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* Texts in the order in which they were given. */
 struct list {
@@ -77,6 +78,8 @@ char *absolute_path(const char *path);
 
 /* How a configuration is written: as OVL_CONF has it, or as a file. */
 enum form { FORM_INLINE, FORM_FILE };
+/* A value as it stands in one; false, in a file, where a line can't hold it. */
+bool conf_put_value(FILE *to, enum form form, const char *value);
 /* The overlay that the options describe, with this upper (NULL: read-only); the caller's to free.  NULL with a message
  * where a file can't hold a path. */
 char *options_conf(const struct options *options, enum form form, const char *upper);

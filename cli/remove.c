@@ -7,6 +7,7 @@
 
 #include "output.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fts.h>
@@ -70,5 +71,23 @@ int remove_tree(const char *path)
         }
     fts_close(tree);
     free(roots[0]);
+    return r;
+}
+
+int remove_all_but(const char *folder, const char *name)
+{
+    DIR *dir = opendir(folder);
+    int r = 0;
+    if (!dir)
+        return errno == ENOENT ? 0 : -1;
+    for (const struct dirent *entry; (entry = readdir(dir));) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 || strcmp(entry->d_name, name) == 0)
+            continue;
+        char *path = text("%s/%s", folder, entry->d_name);
+        if (remove_tree(path) < 0)
+            r = -1;
+        free(path);
+    }
+    closedir(dir);
     return r;
 }

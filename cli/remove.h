@@ -9,5 +9,7 @@
  * directory's mode is no hindrance.  What is not there is no error.  0, or -1 with a message, when something is left.
  */
 int remove_tree(const char *path);
+/* The same for all that is in a directory but this name. */
+int remove_all_but(const char *folder, const char *name);
 
 #endif

@@ -65,6 +65,11 @@ int ovl_key_choice(enum ovl_key key, const char *text)
     return -EINVAL;
 }
 
+const char *ovl_key_word(enum ovl_key key, unsigned choice)
+{
+    return keys[key].word[choice];
+}
+
 const char *ovl_config_word(const struct ovl_section *s, enum ovl_key key)
 {
     return s->key[key].first ? s->key[key].first->text : keys[key].word[keys[key].usual];

@@ -121,6 +121,8 @@ static inline const struct ovl_value *ovl_config_value(const struct ovl_section 
 const char *ovl_config_word(const struct ovl_section *s, enum ovl_key key);
 /* What a key's word stands for: the value of its enumeration, or -EINVAL. */
 int ovl_key_choice(enum ovl_key key, const char *text);
+/* And back. */
+const char *ovl_key_word(enum ovl_key key, unsigned choice);
 
 /* ---- config_walk.c: canonical paths ------------------------------------------------------------- */
 

@@ -73,8 +73,8 @@ static int add_path(struct ovl_plans *plans, struct ovl_values *values, const ch
     if (!value || !text)
         return ovl_refuse_no_memory(plans->config);
     value->text = text;
-    value->next = values->first;
-    values->first = value;
+    *(values->last ? &values->last->next : &values->first) = value;
+    values->last = value;
     values->count++;
     return 0;
 }

@@ -104,7 +104,7 @@ static void attach(struct ovl_space *space)
 static void look_only(struct ovl_space *space)
 {
     for (unsigned i = 0; i < space->ovls; i++)
-        space->ovl[i].looks = space->ovl[i].sorted = true;
+        space->ovl[i].looks = true;
 }
 
 static int make_space(const struct ovl_plans *plans, const char *conf, struct ovl_space **space)

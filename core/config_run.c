@@ -326,3 +326,27 @@ int ovl_plan_enter_run(struct ovl_plans *plans, const struct ovl_plan *plan)
     ovl_sys_close(dir);
     return r;
 }
+
+int ovl_in_use(const struct ovl *o)
+{
+    if (!o->work)
+        return 0;
+    struct ovl_arena arena = {NULL};
+    struct ovl_config config = {.arena = &arena};
+    const struct ovl_plans plans = {.config = &config};
+    const struct ovl_plan plan = {.work = o->work, .work_length = o->work_length};
+    struct run run = {.plans = &plans, .plan = &plan, .description = ""};
+    char *old = ovl_arena_alloc(&arena, RUN_FILE_MAX);
+    run.text = ovl_arena_alloc(&arena, RUN_FILE_MAX);
+    run.file = ovl_arena_join(&arena, o->work, "/state/run", NULL);
+    int r = -ENOMEM;
+    if (old && run.text && run.file) {
+        ssize_t n = read_file(run.file, old, RUN_FILE_MAX);
+        uint64_t living = n > 0 ? keep_living(&run, old) : 0;
+        if (!living)
+            living = find_descendant(&run);
+        r = n < 0 && n != -ENOENT && n != -ENOTDIR ? (int)n : (int)living;
+    }
+    ovl_arena_free(&arena);
+    return r;
+}

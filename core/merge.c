@@ -449,7 +449,7 @@ static int merge_layers(struct merge *m, uint32_t *shown)
 static int make_listing(struct merge *m, uint32_t shown, struct ovl_listing *listing)
 {
     uint32_t *order = (uint32_t *)(void *)m->sorted.at;
-    if (!m->dir->ovl->sorted)
+    if (!m->dir->ovl->sorted && !m->dir->ovl->looks)
         sort_natively(m, order, shown);
     int r = ovl_listing_begin(listing, shown, m->text.used);
     if (r < 0)

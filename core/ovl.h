@@ -126,6 +126,12 @@ const char *ovl_mount(const struct ovl *o);
 unsigned ovl_layers(const struct ovl *o);
 const char *ovl_layer(const struct ovl *o, unsigned i);
 const char *ovl_work(const struct ovl *o);
+/* Setting number i of an overlay, resolved and complete, as its configuration could have it: false beyond the last.  A
+ * key with several values comes several times in a row. */
+bool ovl_setting(const struct ovl *o, unsigned i, const char **key, const char **value);
+/* The number of a process, other than this one, that lives and uses the work directory, as far as /proc tells; 0: none
+ * does.  Not async-signal-safe: maps memory, looks through /proc. */
+int ovl_in_use(const struct ovl *o);
 /* True if nothing written to the overlay need survive a crash of the machine (volatile=on). */
 bool ovl_is_volatile(const struct ovl *o);
 /* True if the overlay has no upper directory: every change fails with EROFS. */
@@ -392,6 +398,17 @@ int ovl_view_name(struct ovl_ctx *ctx, const struct ovl_view *view, const struct
                   struct ovl_node *node);
 /* Back to a directory above, of whose path this is the length. */
 void ovl_view_up(struct ovl_node *node, size_t length);
+/* What one layer has under a node's name, by itself. */
+enum ovl_says { OVL_SAYS_NOTHING, OVL_SAYS_OBJECT, OVL_SAYS_WHITEOUT };
+struct ovl_said {
+    enum ovl_says says;
+    bool opaque;             /* a directory that those of lower layers don't merge with */
+    struct stat st;          /* of an object */
+    char real[OVL_REAL_MAX]; /* its path */
+};
+/* The layer must be one of those that merge to the directory that the name is in (node->in), or node be at the mount.
+ */
+int ovl_layer_says(struct ovl_ctx *ctx, const struct ovl_node *node, unsigned layer, struct ovl_said *said);
 /* Whether an object with other names in a lower layer was changed, so that those show the change too. */
 bool ovl_has_links(struct ovl *o);
 /* Whether layer i is one of these. */

@@ -86,3 +86,43 @@ bool ovl_has_links(struct ovl *o)
     const struct ovl_shared *shared = o->has_upper ? ovl_shared(o) : NULL;
     return shared && ovl_shared_has_groups(shared);
 }
+
+static int say_of_mount(struct ovl_ctx *ctx, const struct ovl *o, unsigned layer, struct ovl_said *said)
+{
+    int r = ovl_real_path(ctx, o->layer[layer].path, "", said->real);
+    if (r == 0)
+        r = ovl_sys_lstat(said->real, &said->st);
+    said->says = r == 0 ? OVL_SAYS_OBJECT : OVL_SAYS_NOTHING;
+    if (r == 0 && !o->layer[layer].borrowed)
+        r = ovl_is_opaque(ctx, said->real);
+    said->opaque = r == 1;
+    return r == -ENOENT || r > 0 ? 0 : r;
+}
+
+int ovl_layer_says(struct ovl_ctx *ctx, const struct ovl_node *node, unsigned layer, struct ovl_said *said)
+{
+    const struct ovl *o = node->ovl;
+    const char *rel = ovl_relative(o, node->path);
+    said->says = OVL_SAYS_NOTHING;
+    said->opaque = false;
+    if (ovl_is_mount(node))
+        return say_of_mount(ctx, o, layer, said);
+    int hidden = ovl_has_whiteout(ctx, o->layer[layer].path, rel);
+    int r = hidden < 0 ? hidden : ovl_real_sibling(ctx, o->layer[layer].path, rel, "", said->real);
+    if (r == 0)
+        r = ovl_sys_lstat(said->real, &said->st);
+    if (r == -ENOENT || r == -ENOTDIR) {
+        said->says = hidden ? OVL_SAYS_WHITEOUT : OVL_SAYS_NOTHING;
+        return 0;
+    }
+    if (r == 0)
+        r = ovl_is_whiteout(ctx, said->real, &said->st);
+    if (r < 0)
+        return r;
+    said->says = r ? OVL_SAYS_WHITEOUT : OVL_SAYS_OBJECT;
+    if (r || !S_ISDIR(said->st.st_mode))
+        return 0;
+    r = hidden ? 1 : ovl_is_opaque(ctx, said->real);
+    said->opaque = r == 1;
+    return r < 0 ? r : 0;
+}
