@@ -22,6 +22,7 @@ static const struct command commands[] = {
     {"status", "show what was changed", cmd_status, false},
     {"diff", "show what was changed as text", cmd_diff, false},
     {"discard", "drop what was changed", cmd_discard, true},
+    {"explain", "show where a name is, layer by layer", cmd_explain, false},
     {"conf", "check a configuration and print what it comes to", cmd_conf, false},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
