@@ -6,23 +6,18 @@
  * found, and one that preloading can't reach is refused by libovl, where the kernel would have started it outside.
  */
 #include "commands.h"
+#include "library.h"
 #include "output.h"
 #include "remove.h"
 #include "space.h"
 #include "state.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define LIBRARY "libovl.so"
-#define ENV "/usr/bin/env"
 
 static const char run_help[] =
     "usage: ovl run [OPTION]... [--] COMMAND [ARGUMENT]...\n"
@@ -69,75 +64,15 @@ struct run {
 
 /* ---- the library ----------------------------------------------------------------------------------- */
 
-/* The directory of this program, with a '/' at its end; the caller's to free, or NULL. */
-static char *own_folder(void)
-{
-    char path[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
-    if (n <= 0)
-        return NULL;
-    path[n] = '\0';
-    char *slash = strrchr(path, '/');
-    if (!slash)
-        return NULL;
-    slash[1] = '\0';
-    return need(strdup(path));
-}
-
-/* Relative to this program, so that a tree that was moved works. */
-static char *find_beside(void)
-{
-    static const char *const places[] = {OVL_LIBRARY_INSTALLED, "../shim/", ""};
-    char *folder = own_folder(), *found = NULL;
-    for (size_t i = 0; folder && !found && i < sizeof places / sizeof *places; i++) {
-        char *path = text("%s%s" LIBRARY, folder, places[i]);
-        found = realpath(path, NULL);
-        free(path);
-    }
-    free(folder);
-    return found;
-}
-
 static int find_library(struct run *run)
 {
-    const char *named = getenv("OVL_LIBRARY");
-    bool is_named = named && *named;
-    run->library = is_named ? realpath(named, NULL) : find_beside();
-    if (!run->library) {
-        if (is_named)
-            complain("OVL_LIBRARY=%s: %s; name libovl.so there, or unset it", named, strerror(errno));
-        else
-            complain(LIBRARY " is not where it was installed; set OVL_LIBRARY to its path");
+    run->library = library_find();
+    if (!run->library)
         return STATUS_FAILED;
-    }
-    if (!strpbrk(run->library, " :$"))
+    if (library_is_loaded(run->library))
         return STATUS_DONE;
-    complain(
-        "%s: ld.so loads no library with a blank, a ':' or a '$' in its path; put it elsewhere and set OVL_LIBRARY",
-        run->library);
-    return STATUS_FAILED;
-}
-
-/* Whether ld.so loads it: it runs a program all the same where it can't, outside of every overlay.  Loaded, libovl
- * refuses a configuration that is none before the program begins. */
-static int try_library(const struct run *run)
-{
-    char program[] = ENV, conf[] = "OVL_CONF==", *preload = text("LD_PRELOAD=%s", run->library);
-    char *argv[] = {program, NULL}, *env[] = {preload, conf, NULL};
-    posix_spawn_file_actions_t quiet;
-    pid_t pid;
-    int how = 0;
-    posix_spawn_file_actions_init(&quiet);
-    posix_spawn_file_actions_addopen(&quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addopen(&quiet, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    bool ran = posix_spawn(&pid, program, &quiet, NULL, argv, env) == 0 && waitpid(pid, &how, 0) == pid;
-    posix_spawn_file_actions_destroy(&quiet);
-    free(preload);
-    if (ran && WIFEXITED(how) && WEXITSTATUS(how) == STATUS_REFUSED)
-        return STATUS_DONE;
-    complain("%s is not loaded into " ENV
-             ", so that the command would run outside; name the libovl.so of this system with "
-             "OVL_LIBRARY",
+    complain("%s is not loaded into " LIBRARY_STARTER
+             ", so that the command would run outside; name the libovl.so of this system with OVL_LIBRARY",
              run->library);
     return STATUS_FAILED;
 }
@@ -225,7 +160,7 @@ static void set_environment(const struct run *run)
 /* env(1) takes what has a '=' for a variable; sh does not. */
 static char **starter(int argc, char **argv)
 {
-    static char env[] = ENV, dashes[] = "--";
+    static char env[] = LIBRARY_STARTER, dashes[] = "--";
     static char sh[] = "/bin/sh", c[] = "-c", script[] = "exec \"$@\"", name[] = "ovl";
     char *with_env[] = {env, dashes}, *with_sh[] = {sh, c, script, name};
     bool is_plain = !strchr(argv[0], '=');
@@ -372,8 +307,6 @@ static int start(struct run *run, const struct options *options, int argc, char 
     int status = refuse_inside(options->command);
     if (status == STATUS_DONE)
         status = find_library(run);
-    if (status == STATUS_DONE)
-        status = try_library(run);
     if (status == STATUS_DONE)
         status = find_overlay(run, options);
     if (status == STATUS_DONE)

@@ -24,6 +24,7 @@ static const struct command commands[] = {
     {"discard", "drop what was changed", cmd_discard, true},
     {"explain", "show where a name is, layer by layer", cmd_explain, false},
     {"conf", "check a configuration and print what it comes to", cmd_conf, false},
+    {"doctor", "tell what works on this machine, and which programs are reached", cmd_doctor, false},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 

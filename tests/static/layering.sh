@@ -41,7 +41,8 @@ includes_from_elsewhere $(ls shim/*.[ch]) -- shim core |
     complain 'shim includes its own headers and ovl.h' || status=1
 grep -n '^ *# *include *"types\.h"' shim/*.[ch] | complain "types.h is core's own: the shim includes ovl.h" || status=1
 # shellcheck disable=SC2046
-includes_from_elsewhere $(ls cli/*.[ch]) -- cli | complain 'the tool includes its own headers, and <ovl.h>' || status=1
+includes_from_elsewhere $(ls cli/*.[ch]) -- cli | grep -v '^cli/cmd_doctor.c:.*"image.h"' |
+    complain "the tool includes its own headers, and <ovl.h>; of the shim's, doctor one" || status=1
 grep -n '^ *# *include *"\(wrap_\|.*\.c"\)' core/*.[ch] shim/*.[ch] cli/*.[ch] |
     complain 'no file includes another .c file' || status=1
 
