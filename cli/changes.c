@@ -60,7 +60,7 @@ static bool wants(const struct walk *w, unsigned flag)
 static int pass(struct walk *w, const char *path, int error)
 {
     if (error == -ENOMEM)
-        need(NULL);
+        no_memory();
     if (!wants(w, CHANGES_SILENT))
         complain("%s: %s", path, strerror(-error));
     w->failed = true;

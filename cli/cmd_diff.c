@@ -156,7 +156,7 @@ static char *label(const char *side, bool exists, const char *path)
     if (exists)
         print_path(to, path);
     if (fclose(to) != 0)
-        need(NULL);
+        no_memory();
     return made;
 }
 

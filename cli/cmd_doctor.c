@@ -234,7 +234,7 @@ static void examine_programs(struct doctor *d, char *const *programs)
     if (!*programs)
         return;
     if (ovl_space_look("mount=/etc,lowerdir=/etc", &space, &why) < 0 || ovl_ctx_begin(&ctx, space, &ovl_ops_kernel) < 0)
-        need(NULL);
+        no_memory();
     for (; *programs; programs++) {
         char *found = strchr(*programs, '/') ? need(strdup(*programs)) : probe_program(*programs);
         if (found)

@@ -337,7 +337,7 @@ static struct json_object *object_of(const struct explanation *e, const char *pa
     }
     for (unsigned i = 0; i < ovl_layers(e->o); i++)
         if (json_object_array_add(list, object_of_layer(e, i)) < 0)
-            need(NULL);
+            no_memory();
     json_object_object_add(object, "layers", list);
     return object;
 }

@@ -59,7 +59,7 @@ struct json_object *json_new(void)
 static void add(struct json_object *object, const char *key, struct json_object *value)
 {
     if (json_object_object_add(object, key, need(value)) < 0)
-        need(NULL);
+        no_memory();
 }
 
 void json_add_text(struct json_object *object, const char *key, const char *value)
@@ -113,7 +113,7 @@ void json_append_text(struct json_object *array, const char *value)
     bool whole;
     char *made = to_utf8(value, &whole);
     if (json_object_array_add(array, need(json_object_new_string(made))) < 0)
-        need(NULL);
+        no_memory();
     free(made);
 }
 

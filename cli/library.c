@@ -104,7 +104,7 @@ int library_start(const char *library, const char *conf, char **line)
     int ends[2], how = 0;
     pid_t pid;
     if (pipe2(ends, O_CLOEXEC) < 0)
-        need(NULL);
+        no_memory();
     int error = spawn(env, ends[1], &pid);
     close(ends[1]);
     char *said = read_line(ends[0]);

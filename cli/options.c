@@ -156,7 +156,7 @@ char *options_conf(const struct options *options, enum form form, const char *up
     else if (upper)
         put_path(&w, "upperdir", upper);
     if (fclose(w.to) != 0)
-        need(NULL);
+        no_memory();
     if (!w.misfit)
         return made;
     complain("'%s' has a line's end in it, or a blank at its end, which a configuration file can't hold; "

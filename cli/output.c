@@ -44,12 +44,17 @@ int usage_error(const char *command, const char *format, ...)
     return STATUS_USAGE;
 }
 
-void *need(void *memory)
+void no_memory(void)
 {
-    if (memory)
-        return memory;
     complain("out of memory");
     exit(STATUS_FAILED);
+}
+
+void *need(void *memory)
+{
+    if (!memory)
+        no_memory();
+    return memory;
 }
 
 char *text(const char *format, ...)

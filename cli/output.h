@@ -25,7 +25,9 @@ void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* A wrong command line: the line, and where help is.  STATUS_USAGE. */
 int usage_error(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* No memory: nothing else can be done. */
+/* Nothing else can be done. */
+_Noreturn void no_memory(void);
+/* Memory that is there. */
 void *need(void *memory);
 /* printf(3) to memory that is the caller's. */
 char *text(const char *format, ...) __attribute__((format(printf, 1, 2)));

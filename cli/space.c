@@ -133,7 +133,7 @@ int space_open(struct space *s, const struct options *options, enum need needs)
     if (status == STATUS_DONE)
         status = look(s, &s->space);
     if (status == STATUS_DONE && ovl_ctx_begin(&s->ctx, s->space, &ovl_ops_kernel) < 0)
-        need(NULL);
+        no_memory();
     return status;
 }
 
