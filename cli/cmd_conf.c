@@ -157,7 +157,7 @@ int cmd_conf(int argc, char **argv)
         {"json", no_argument, NULL, OPTION_JSON},
         HELP_LONG,
     };
-    struct options options = {.command = "conf"};
+    static struct options options = {.command = "conf"};
     struct space space;
     enum output output = OUTPUT_FILE;
     for (int option; (option = getopt_long(argc, argv, SPACE_SHORT, table, NULL)) != -1;) {

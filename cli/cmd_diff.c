@@ -323,7 +323,7 @@ static int take_options(int argc, char **argv, struct options *options, struct d
 
 int cmd_diff(int argc, char **argv)
 {
-    struct options options = {.command = "diff"};
+    static struct options options = {.command = "diff"};
     struct diffing d = {.context = "3"};
     struct space space;
     bool exit_code = false;

@@ -272,7 +272,7 @@ int cmd_discard(int argc, char **argv)
         {"dry-run", no_argument, NULL, OPTION_DRY_RUN},
         HELP_LONG,
     };
-    struct options options = {.command = "discard"};
+    static struct options options = {.command = "discard"};
     struct discarding d = {false, false};
     struct space space;
     for (int option; (option = getopt_long(argc, argv, "f" SPACE_SHORT, table, NULL)) != -1;) {

@@ -274,7 +274,7 @@ static int examine(struct doctor *d, const char *upper, char *const *programs)
 int cmd_doctor(int argc, char **argv)
 {
     static const struct option table[] = {{"upper", required_argument, NULL, 'u'}, RESULT_LONG, HELP_LONG};
-    struct options options = {.command = "doctor"};
+    static struct options options = {.command = "doctor"};
     for (int option; (option = getopt_long(argc, argv, "u:", table, NULL)) != -1;) {
         int taken = options_take(&options, option, help);
         if (ENDS(taken))

@@ -414,7 +414,7 @@ static int explain_all(struct explaining *x, struct space *s, char *const *paths
 int cmd_explain(int argc, char **argv)
 {
     static const struct option table[] = {SPACE_LONG, RESULT_LONG, HELP_LONG};
-    struct options options = {.command = "explain"};
+    static struct options options = {.command = "explain"};
     struct space space;
     for (int option; (option = getopt_long(argc, argv, SPACE_SHORT, table, NULL)) != -1;) {
         int taken = options_take(&options, option, help);

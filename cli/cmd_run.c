@@ -318,7 +318,7 @@ static int start(struct run *run, const struct options *options, int argc, char 
 
 int cmd_run(int argc, char **argv)
 {
-    struct options options = {.command = "run"};
+    static struct options options = {.command = "run"};
     struct run run = {.library = NULL};
     int taken = take_options(argc, argv, run_help, &options, &run.quiet);
     if (ENDS(taken))
@@ -330,7 +330,7 @@ int cmd_run(int argc, char **argv)
 
 int cmd_shell(int argc, char **argv)
 {
-    struct options options = {.command = "shell"};
+    static struct options options = {.command = "shell"};
     struct run run = {.library = NULL};
     int taken = take_options(argc, argv, shell_help, &options, &run.quiet);
     if (ENDS(taken))

@@ -329,7 +329,7 @@ static int take_options(int argc, char **argv, struct status_options *options)
 
 int cmd_status(int argc, char **argv)
 {
-    struct status_options options = {.shared = {.command = "status"}};
+    static struct status_options options = {.shared = {.command = "status"}};
     struct space space;
     int taken = take_options(argc, argv, &options);
     if (ENDS(taken))

@@ -121,7 +121,7 @@ struct renames *renames_find(struct ovl_ctx *ctx, struct ovl *o, bool go_on, int
     struct changes_visitor visitor = {.each = collect, .arg = &f, .flags = CHANGES_NAMES};
     visitor.flags |= go_on ? CHANGES_SILENT : 0; /* the second walk will say it */
     *failed = changes_walk(ctx, o, &visitor);
-    struct renames *made = *failed ? NULL : match(&f);
+    struct renames *made = *failed || !f.gone.count || !f.come.count ? NULL : match(&f);
     clear(&f.gone);
     clear(&f.come);
     return made;
