@@ -378,9 +378,8 @@ static int step(struct walk *w)
     int r = look(w, name);
     if (r < 0)
         return pass(w, w->merged->path, r);
-    if (!w->merged->ovl) /* another overlay's, or passed through */
-        return 0;
-    if (!w->merged->exists && !w->lower->exists) /* vanished since it was listed */
+    /* Another overlay's, or passed through; or vanished since it was listed. */
+    if (!w->merged->exists && !w->lower->exists)
         return 0;
     return visit(w);
 }

@@ -131,23 +131,8 @@ static int find_overlay(struct run *run, const struct options *options)
     return status;
 }
 
-/* What a process keeps of an overlay that it was sent out of. */
-static void forget_record(void)
-{
-    const char *value;
-    for (char **entry = environ; *entry;) {
-        char *name = ovl_record_part(*entry, &value) < 0 ? NULL : text("%.*s", (int)(value - 1 - *entry), *entry);
-        if (name)
-            unsetenv(name); /* the next one is here now */
-        else
-            entry++;
-        free(name);
-    }
-}
-
 static void set_environment(const struct run *run)
 {
-    forget_record();
     const char *preload = getenv("LD_PRELOAD");
     char *both = preload && *preload ? text("%s:%s", run->library, preload) : need(strdup(run->library));
     setenv("LD_PRELOAD", both, 1);

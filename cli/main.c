@@ -8,6 +8,7 @@
 
 #include <locale.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct command {
@@ -95,7 +96,7 @@ int main(int argc, char **argv)
     const struct command *command = find(name);
     if (!command)
         return STATUS_USAGE;
-    if (!command->inside && is_inside())
+    if (!command->inside && is_inside() && !getenv(LEFT_CONF))
         leave_overlay(argv);
     argv[1] = text("ovl %s", name); /* what getopt_long(3) begins its messages with */
     return command->run(argc - 1, argv + 1);

@@ -227,9 +227,7 @@ void space_free_paths(char **paths)
 
 bool is_inside(void)
 {
-    const char *value, *conf = getenv("OVL_CONF");
-    if (conf && !*conf)
-        return false; /* left deliberately */
+    const char *value;
     for (char *const *entry = environ; *entry; entry++)
         if (ovl_record_part(*entry, &value) == 0)
             return true;

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 import shuffled
-from layers import GONE, Dir, File
+from layers import GONE, Dir, File, Link
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -263,12 +263,15 @@ def test_several_overlays(lower):
 
 def test_in_place_and_from_inside(tool):
     """In there a layer's own path is the overlay's: the command goes outside to look."""
-    tool.layer("l", {"d/f": "f"})
+    tool.layer("l", {"d/f": "f", "link": Link(target="x")})
     about = ["-m", "%/l", "-u", "%/u"]
     script = f"cd {tool.base}/l/d; echo more >>f; echo n >n; {tool.program} status -s .; {tool.program} status -s ../d/n"
     done = tool("run", *about, "sh", "-c", script)
     assert (done.status, done.out, done.err) == (0, "M B/l/d/f\nA B/l/d/n\nA B/l/d/n\n", "")
     assert short(tool, about=about) == ["M B/l/d/f", "A B/l/d/n"]
+    script = f"ln -snf y {tool.base}/l/link; {tool.program} status -s {tool.base}/l/link"
+    done = tool("run", *about, "sh", "-c", script)
+    assert (done.status, done.out, done.err) == (0, "M B/l/link\n", "")
 
 
 def test_what_is_kept(lower):

@@ -32,6 +32,7 @@ static void a_look_makes_nothing(void **state)
 {
     struct fixture *f = *state;
     make_file(f, "lower2/a", 0644, "a");
+    make_hard_link(f, "lower2/b", "lower2/a"); /* its group is looked for in the work directory */
     rmdir(real(f, "upper"));
     rmdir(real(f, "upper.work"));
     fixture_remember(f);
@@ -39,18 +40,37 @@ static void a_look_makes_nothing(void **state)
     f->ovl = ovl_space_at(f->space, 0);
     assert_int_equal(ovl_ctx_begin(&f->ctx, f->space, &ovl_ops_kernel), 0);
     assert_string_equal(merged_text(f, "/a"), "a");
-    assert_string_equal(names(f, "/"), "a ");
+    assert_string_equal(names(f, "/"), "a b ");
     assert_false(ovl_has_links(f->ovl));
     assert_false(is_there(f, "upper"));
     assert_false(is_there(f, "upper.work"));
     fixture_close(f);
     /* And of a work directory there is only as much as there was. */
-    make_dir(f, "upper.work", 0700);
+    make_dir(f, "upper.work/state", 0700);
+    make_dir(f, "upper.work/work", 0700);
     f->space = looked(f, CONF);
     f->ovl = ovl_space_at(f->space, 0);
     assert_int_equal(ovl_ctx_begin(&f->ctx, f->space, &ovl_ops_kernel), 0);
     assert_string_equal(merged_text(f, "/a"), "a");
-    assert_string_equal(names_in(f, "upper.work"), "");
+    assert_true(find(f, "/a")->exists);
+    assert_string_equal(names_in(f, "upper.work/work"), "");
+    assert_string_equal(names_in(f, "upper.work/state"), "");
+}
+
+static void a_look_uses_no_cache(void **state)
+{
+    struct fixture *f = *state;
+    make_file(f, "lower1/a", 0644, "a");
+    ovl_cache_use(OVL_CACHE_OFF);
+    fixture_open(f, "");
+    fixture_close(f);
+    ovl_cache_use(OVL_CACHE_EAGER);
+    f->space = looked(f, CONF);
+    f->ovl = ovl_space_at(f->space, 0);
+    assert_int_equal(ovl_ctx_begin(&f->ctx, f->space, &ovl_ops_kernel), 0);
+    assert_string_equal(names(f, "/"), "a ");
+    assert_string_equal(names_in(f, "upper.work/cache"), "");
+    ovl_cache_use(OVL_CACHE_ON);
 }
 
 static void a_look_is_refused_as_all_others(void **state)
@@ -240,10 +260,15 @@ static void who_uses_a_work_directory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FIXTURE_TEST(a_look_makes_nothing),         FIXTURE_TEST(a_look_is_refused_as_all_others),
-        FIXTURE_TEST(a_view_is_of_its_layers),      FIXTURE_TEST(an_opaque_root_hides_in_its_view_only),
-        FIXTURE_TEST(a_lower_view_knows_no_copies), FIXTURE_TEST(a_view_ends_at_other_overlays),
-        FIXTURE_TEST(what_one_layer_says),          FIXTURE_TEST(settings_are_complete),
+        FIXTURE_TEST(a_look_makes_nothing),
+        FIXTURE_TEST(a_look_uses_no_cache),
+        FIXTURE_TEST(a_look_is_refused_as_all_others),
+        FIXTURE_TEST(a_view_is_of_its_layers),
+        FIXTURE_TEST(an_opaque_root_hides_in_its_view_only),
+        FIXTURE_TEST(a_lower_view_knows_no_copies),
+        FIXTURE_TEST(a_view_ends_at_other_overlays),
+        FIXTURE_TEST(what_one_layer_says),
+        FIXTURE_TEST(settings_are_complete),
         FIXTURE_TEST(who_uses_a_work_directory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
