@@ -10,12 +10,21 @@
 #include <string.h>
 #include <unistd.h>
 
+/* One line, whatever is in the names that it is about. */
 static void line(const char *format, va_list list)
 {
+    char *made;
     fflush(stdout); /* in the order in which it was said, where both are one terminal */
+    if (vasprintf(&made, format, list) < 0)
+        return;
     fputs("ovl: ", stderr);
-    vfprintf(stderr, format, list);
+    for (const char *p = made; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            fprintf(stderr, "\\%03o", (unsigned char)*p);
+        else
+            fputc(*p, stderr);
     fputc('\n', stderr);
+    free(made);
 }
 
 void complain(const char *format, ...)

@@ -170,7 +170,7 @@ REFUSED = {
                 "the configuration file B/none can't be read: no such file or directory; "
                 "name a readable file, or write mount=/PATH,lowerdir=/PATH"),
     "line-end": (["-m", "@", "-l", "%/l\n", "true"], 3,
-                 "'B/l\n' has a line's end in it, or a blank at its end, which a configuration file can't hold; "
+                 "'B/l\\012' has a line's end in it, or a blank at its end, which a configuration file can't hold; "
                  "give -u, so that nothing need be kept"),
 }
 

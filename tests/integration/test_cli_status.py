@@ -373,3 +373,22 @@ def test_output_that_does_not_arrive(lower):
     words = [w.replace("@", lower.mount).replace("%", lower.base) for w in lower.about()]
     done = lower.start(["sh", "-c", 'exec "$@" >/dev/full', "sh", lower.program, "status", *words])
     assert (done.status, done.err) == (3, "ovl: stdout: No space left on device\n")
+
+
+MEASURED = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+"""
+
+
+@pytest.mark.long
+def test_memory_is_bounded(tool):
+    """200,000 files, all in the upper: 32 MiB are enough for each of the commands that walk."""
+    tool.layer("l", {f"d{i}/f": "" for i in range(100)})
+    tool.sh("cd $1; for i in $(seq 0 99); do cd d$i; seq -f %04.0f 1999 | xargs touch; rm f; cd ..; done")
+    words = [w.replace("@", tool.mount).replace("%", tool.base) for w in tool.about()]
+    for command in (["status"], ["status", "--json", "-a"], ["diff"]):
+        done = tool.start(["/usr/bin/python3", "-c", MEASURED, tool.program, *command, *words])
+        assert done.status == 0 and int(done.out) < 32 << 10, (command, done.out)
