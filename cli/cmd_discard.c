@@ -28,6 +28,8 @@ static const char help[] =
     "overlay.  Lower directories are not touched.  Asks first; where nobody can be asked, --force is needed.\n"
     "\n" SPACE_HELP "\n"
     "  -f, --force            do not ask\n"
+    "      --temp             instead: all that is left of `ovl run --temp` where that was killed, or left something "
+    "running\n"
     "      --dry-run          say what would be removed, and remove nothing\n"
     "      --help             this text\n"
     "\n"
@@ -263,6 +265,29 @@ static int discard(const struct discarding *d, const struct space *s)
     return status;
 }
 
+/* What `ovl run --temp` could not remove: each by itself. */
+static int discard_temps(const struct discarding *d)
+{
+    char *root = state_root();
+    if (!root)
+        return STATUS_FAILED;
+    struct list names = state_temps(root);
+    int status = STATUS_DONE;
+    for (size_t i = 0; i < names.count; i++) {
+        struct space s = {.root = need(strdup(root)), .name = names.at[i]};
+        s.conf = state_conf(root, s.name);
+        int one = space_begin(&s);
+        if (one == STATUS_DONE)
+            one = discard(d, &s);
+        if (one != STATUS_DONE)
+            status = one;
+        space_close(&s);
+    }
+    free(names.at);
+    free(root);
+    return status;
+}
+
 int cmd_discard(int argc, char **argv)
 {
     enum { OPTION_DRY_RUN = OPTION_OWN };
@@ -270,6 +295,7 @@ int cmd_discard(int argc, char **argv)
         SPACE_LONG,
         {"force", no_argument, NULL, 'f'},
         {"dry-run", no_argument, NULL, OPTION_DRY_RUN},
+        {"temp", no_argument, NULL, OPTION_TEMP},
         HELP_LONG,
     };
     static struct options options = {.command = "discard"};
@@ -288,6 +314,12 @@ int cmd_discard(int argc, char **argv)
     int status = refuse_inside("discard");
     if (status != STATUS_DONE)
         return status;
+    const bool others =
+        options.mount || options.upper || options.conf || options.name || options.lower.count || options.exclude.count;
+    if (options.temp && others)
+        return usage_error("discard", "--temp is about all that was left; leave -m, -l, -u, -x, -n and --conf out");
+    if (options.temp)
+        return discard_temps(&d);
     status = space_open(&space, &options, NEEDS_UPPER);
     if (status == STATUS_DONE)
         status = discard(&d, &space);

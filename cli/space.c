@@ -127,14 +127,18 @@ int space_check(const struct space *s)
     return status;
 }
 
-int space_open(struct space *s, const struct options *options, enum need needs)
+int space_begin(struct space *s)
 {
-    int status = space_find(s, options, needs);
-    if (status == STATUS_DONE)
-        status = look(s, &s->space);
+    int status = look(s, &s->space);
     if (status == STATUS_DONE && ovl_ctx_begin(&s->ctx, s->space, &ovl_ops_kernel) < 0)
         no_memory();
     return status;
+}
+
+int space_open(struct space *s, const struct options *options, enum need needs)
+{
+    int status = space_find(s, options, needs);
+    return status == STATUS_DONE ? space_begin(s) : status;
 }
 
 void space_close(struct space *s)

@@ -24,7 +24,9 @@ int space_check_options(const struct options *options);
 /* Find the configuration; a status, with a message if it is not STATUS_DONE.  With NEEDS_LAYERS, layers that the
  * options describe may be looked at before anything was changed. */
 int space_find(struct space *s, const struct options *options, enum need need);
-/* Find and open; s->ctx is begun. */
+/* Open one that is found; s->ctx is begun. */
+int space_begin(struct space *s);
+/* Find and open. */
 int space_open(struct space *s, const struct options *options, enum need need);
 /* Check a configuration that is found. */
 int space_check(const struct space *s);

@@ -7,6 +7,7 @@
 
 #include "output.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #define MAGIC "# Kept by `ovl run`: do not edit. `ovl discard` removes it and the changes beside it.\n"
+#define TEMP ".temp-"
 #define NAME_LENGTH_MAX 200
 
 /* ---- names --------------------------------------------------------------------------------------- */
@@ -186,7 +188,7 @@ int state_make(const char *root, const char *name, const char *conf, bool *is_ne
 
 char *state_make_temp(const char *root, const char *conf)
 {
-    char *folder = text("%s/.temp-XXXXXX", root);
+    char *folder = text("%s/" TEMP "XXXXXX", root);
     int r = make_folders(root);
     if (r == 0)
         r = mkdtemp(folder) ? 0 : -1;
@@ -203,6 +205,21 @@ char *state_make_temp(const char *root, const char *conf)
     char *name = need(strdup(folder + strlen(root) + 1));
     free(folder);
     return name;
+}
+
+struct list state_temps(const char *root)
+{
+    struct list names = {NULL, 0};
+    DIR *dir = opendir(root);
+    for (const struct dirent *entry; dir && (entry = readdir(dir));) {
+        char *folder = state_folder(root, entry->d_name);
+        if (strncmp(entry->d_name, TEMP, strlen(TEMP)) == 0 && state_is_ours(folder))
+            list_add(&names, entry->d_name);
+        free(folder);
+    }
+    if (dir)
+        closedir(dir);
+    return names;
 }
 
 void state_remove(const char *folder)

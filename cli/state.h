@@ -11,6 +11,8 @@
 #ifndef CLI_STATE_H
 #define CLI_STATE_H
 
+#include "options.h"
+
 #include <stdbool.h>
 
 /* The directory of all of it, the caller's to free; NULL with a message. */
@@ -31,6 +33,8 @@ int state_make(const char *root, const char *name, const char *conf, bool *is_ne
 int state_compare(const char *folder, const char *name, const char *conf);
 /* Make one with a name of its own, the caller's to free; NULL with a message. */
 char *state_make_temp(const char *root, const char *conf);
+/* The names of those that are there, the caller's to free as the list is. */
+struct list state_temps(const char *root);
 /* Take back what state_make() has made new, or what is left when its upper has been removed. */
 void state_remove(const char *folder);
 /* The name that was used last, the caller's to free; NULL: none is there. */

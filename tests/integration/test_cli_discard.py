@@ -217,7 +217,20 @@ def test_temporary_in_use(lower):
     pid = int(done.out)
     os.kill(pid, signal.SIGKILL)
     assert done.status == 0 and done.err.startswith(f"ovl: process {pid} still runs in the overlay: B/state/ovl/.temp-")
-    assert [name for name in os.listdir(lower.kept) if name.startswith(".temp-")]
+    left, = [name for name in os.listdir(lower.kept) if name.startswith(".temp-")]
+    assert os.path.exists(f"{lower.kept}/{left}/upper/n")
+    # It can be removed when nothing runs in it any more.
+    kept(lower)
+    assert lower("discard", "--temp").err.startswith(ASKED) and os.path.exists(f"{lower.kept}/{left}")
+    for _ in range(100):
+        if lower("discard", "-f", "--temp").status == 0:
+            break
+        time.sleep(0.05)
+    assert sorted(os.listdir(lower.kept)) == [".last", "n"]
+    for other in (["-n", "n"], ["-m", "@", "-l", "%/l"]):
+        done = lower("discard", "-f", "--temp", *other)
+        assert done.status == 2 and done.err.startswith("ovl: --temp is about all that was left; leave -m")
+    assert sorted(os.listdir(lower.kept)) == [".last", "n"]
 
 
 def test_from_inside(lower):
