@@ -39,7 +39,7 @@ bool color_choose(const char *when);
 const char *color_begin(enum color color);
 const char *color_end(void);
 
-/* A path for people: control characters and backslashes are written \\ooo. */
+/* A path for people: control characters and backslashes are written \ooo. */
 void print_path(FILE *to, const char *path);
 /* What was written to stdout has arrived: STATUS_DONE, or STATUS_FAILED with a message. */
 int finish_output(int status);
