@@ -45,6 +45,16 @@ void ovl_cache_enter(struct ovl_stack *stack, struct ovl_cache *cache, uint32_t 
     stack->run = ovl_cache_run(cache);
 }
 
+bool ovl_cache_believes(const struct ovl *o, uint64_t word)
+{
+    const uint8_t type = (uint8_t)(word >> TYPE_SHIFT & TYPE_MASK);
+    const unsigned layer = (unsigned)(word >> LAYER_SHIFT & LAYER_MASK);
+    if (type != DT_REG || state_of(word) != KNOWN || (o->has_upper && layer == 0))
+        return true;
+    /* Another name of it may have been copied up. */
+    return !ovl_shared_has_groups(__atomic_load_n(&o->shared, __ATOMIC_ACQUIRE));
+}
+
 bool ovl_cache_answer(struct ovl *o, struct ovl_cache *cache, uint64_t word, struct ovl_node *node)
 {
     const uint8_t type = (uint8_t)(word >> TYPE_SHIFT & TYPE_MASK);
@@ -59,9 +69,8 @@ bool ovl_cache_answer(struct ovl *o, struct ovl_cache *cache, uint64_t word, str
         ovl_cache_enter(&node->dirs, cache, child_of(word));
         if (!node->dirs.record)
             return false;
-    } else if (type == DT_REG && state_of(word) == KNOWN && !(o->has_upper && layer == 0) &&
-               ovl_shared_has_groups(ovl_shared(o))) {
-        return false; /* another name of it may have been copied up */
+    } else if (!ovl_cache_believes(o, word)) {
+        return false;
     }
     node->exists = true;
     node->partly = true;

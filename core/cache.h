@@ -199,6 +199,8 @@ static inline struct ovl_cache *cache_of(const struct ovl_ctx *ctx, struct ovl *
 
 /* Let a word say of the node's name what it can; false when it can't. */
 bool ovl_cache_answer(struct ovl *o, struct ovl_cache *cache, uint64_t word, struct ovl_node *node);
+/* Whether a word that says KNOWN of this layer's object can be believed. */
+bool ovl_cache_believes(const struct ovl *o, uint64_t word);
 /* The layers that merge to the directory of this record; none when it can't be reached. */
 void ovl_cache_enter(struct ovl_stack *stack, struct ovl_cache *cache, uint32_t ref);
 

@@ -293,3 +293,23 @@ bool ovl_cache_recall(const struct ovl_ctx *ctx, const struct ovl_glance *glance
     node->name = glance->name;
     return stand_in(glance->ovl, glance->cache, glance->record, glance->word, node);
 }
+
+bool ovl_glance_spot(struct ovl_ctx *ctx, const struct ovl_glance *glance, unsigned flags, struct ovl_spot *spot)
+{
+    const uint64_t word = glance->path ? glance->word : 0;
+    const uint8_t type = (uint8_t)(word >> TYPE_SHIFT & TYPE_MASK);
+    const unsigned layer = (unsigned)(word >> LAYER_SHIFT & LAYER_MASK);
+    struct ovl *o = glance->ovl;
+    if (!is_found(word) || (type != DT_REG && (type != DT_LNK || flags & OVL_FOLLOW)) || layer >= o->layers ||
+        !ovl_cache_believes(o, word))
+        return false;
+    const struct ovl_layer *in = &o->layer[layer];
+    const size_t rest = glance->length - o->mount_length;
+    char *real = in->length + rest < OVL_REAL_MAX ? ovl_ctx_alloc(ctx, in->length + rest + 1) : NULL;
+    if (!real)
+        return false;
+    memcpy(real, in->path, in->length);
+    memcpy(real + in->length, glance->path + o->mount_length, rest + 1);
+    *spot = (struct ovl_spot){.ovl = o, .type = (mode_t)type << 12, .layer = layer, .real = real};
+    return true;
+}

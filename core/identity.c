@@ -222,6 +222,15 @@ void ovl_identity_dir(struct ovl_ctx *ctx, const struct ovl_node *node, struct s
     identify_dir(ctx, node, st);
 }
 
+bool ovl_spot_stat(struct ovl_ctx *ctx, const struct ovl_spot *spot, int dirfd, const char *path, struct stat *st)
+{
+    if ((st->st_mode & S_IFMT) != spot->type)
+        return false;
+    if (spot->ovl->has_upper && (spot->layer == 0 || st->st_nlink > 1))
+        ovl_identity(ctx->space, dirfd, path, AT_SYMLINK_NOFOLLOW, st);
+    return true;
+}
+
 int ovl_stat(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st)
 {
     if (!node->exists)

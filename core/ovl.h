@@ -306,6 +306,19 @@ struct ovl_glance {
 /* Look at an absolute path of this length in a directory that the process knows from before, in a few hundred
  * instructions: 1 when something may be there, -ENOENT when nothing is, and 0, with path NULL, when it is not known. */
 int ovl_glance(const struct ovl_space *space, const char *path, size_t length, struct ovl_glance *glance);
+/* What is shown at a path: a file, or a symbolic link that is not to be followed. */
+struct ovl_spot {
+    struct ovl *ovl;
+    mode_t type;
+    unsigned layer;
+    const char *real; /* its path there, in the context's memory */
+};
+/* Whether a glance was enough to tell it, with flags as for ovl_resolve(); the caller then makes its call there, and
+ * asks ovl_resolve() where that fails. */
+bool ovl_glance_spot(struct ovl_ctx *ctx, const struct ovl_glance *glance, unsigned flags, struct ovl_spot *spot);
+/* ovl_stat() of it: *st is what (dirfd, path), which name the object, answered to lstat(2).  False when it is another
+ * object by now. */
+bool ovl_spot_stat(struct ovl_ctx *ctx, const struct ovl_spot *spot, int dirfd, const char *path, struct stat *st);
 /* ovl_resolve() of the path by what the glance told: 1 when *node is filled, or 0: ask ovl_resolve(). */
 int ovl_resolve_known(struct ovl_ctx *ctx, const struct ovl_glance *glance, unsigned flags, struct ovl_node *node);
 

@@ -144,6 +144,7 @@ void shim_removed_parent(struct shim_call *call, int dirfd, char *buf)
 
 int shim_dir_place(struct shim_call *call, int dirfd, char *buf)
 {
+    call->layer = SHIM_NO_LAYER;
     if (dirfd == AT_FDCWD)
         return shim_cwd(call, buf);
     enum shim_fd_kind kind = dirfd < 0 ? SHIM_FD_UNKNOWN : shim_fds_get(call, dirfd, buf);

@@ -25,8 +25,9 @@ struct shim_call {
     const struct ovl_glance *glance; /* at the path that is looked for next, or NULL */
     const struct ovl_node *node;     /* what was found last */
     uint64_t moves;                  /* ovl_moves() before anything was found out */
-    bool deep;                       /* the base directory is outside, too deep to have a path: buf has an ancestor's */
-    bool magic;                      /* linkat: the first path is a magic link of /proc */
+    unsigned layer;      /* of the merged directory that was asked for last: whose directory the kernel has for it */
+    bool deep;           /* the base directory is outside, too deep to have a path: buf has an ancestor's */
+    bool magic;          /* linkat: the first path is a magic link of /proc */
     const char *removed; /* what was found is a removed directory, by the name ".": its parent's path or "" */
 };
 
@@ -52,6 +53,7 @@ static inline long shim_result(long r)
 }
 
 enum { SHIM_OUTSIDE, SHIM_INSIDE, SHIM_REMOVED };
+#define SHIM_NO_LAYER OVL_LAYERS_MAX /* not known */
 
 /* Find where (*dirfd, *path) leads; flags are those of ovl_resolve().
  * SHIM_OUTSIDE: *dirfd and *path are (changed if need be to) what the next library's function

@@ -21,7 +21,8 @@ static struct {
     uint32_t sequence;
     enum place place;
     size_t length;
-    uint64_t mark; /* ovl_moves_mark(): when the path was true */
+    uint64_t mark;  /* ovl_moves_mark(): when the path was true */
+    unsigned layer; /* whose directory it is, or SHIM_NO_LAYER */
     char path[OVL_PATH_MAX];
 } slot = {.place = UNKNOWN};
 
@@ -36,6 +37,7 @@ static bool is_kept(void)
 struct seen {
     uint32_t sequence;
     enum place place;
+    unsigned layer;
     uint64_t mark;
 };
 
@@ -45,6 +47,7 @@ static bool read_slot(char *buf, struct seen *seen)
     if (seen->sequence & 1)
         return false;
     seen->place = slot.place;
+    seen->layer = slot.layer;
     seen->mark = slot.mark;
     size_t length = slot.length;
     if (seen->place == UNKNOWN || length >= OVL_PATH_MAX)
@@ -55,13 +58,14 @@ static bool read_slot(char *buf, struct seen *seen)
 }
 
 /* Write the slot unless somebody else has since the sequence was read. */
-static bool write_slot(uint32_t even, const char *path, enum place place, uint64_t mark)
+static bool write_slot(uint32_t even, const char *path, enum place place, unsigned layer, uint64_t mark)
 {
     if ((even & 1) ||
         !__atomic_compare_exchange_n(&slot.sequence, &even, even + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
         return false;
     slot.place = path ? place : UNKNOWN;
     slot.length = path ? strlen(path) : 0;
+    slot.layer = layer;
     slot.mark = mark;
     if (path)
         memcpy(slot.path, path, slot.length + 1);
@@ -76,7 +80,7 @@ static bool is_true_since(struct shim_call *call, const char *path, int place, u
     return place == OUTSIDE || ovl_moves_settled(call->ctx.space, call->moves);
 }
 
-void shim_cwd_set(struct shim_call *call, const char *path, int place)
+void shim_cwd_set(struct shim_call *call, const char *path, int place, unsigned layer)
 {
     uint64_t mark;
     if (!is_kept())
@@ -85,7 +89,7 @@ void shim_cwd_set(struct shim_call *call, const char *path, int place)
         path = NULL;
     uint32_t even = __atomic_load_n(&slot.sequence, __ATOMIC_RELAXED) & ~1u;
     /* Two threads change the cwd at once; which one came last only the kernel knows. */
-    if (!write_slot(even, path, (enum place)place, mark))
+    if (!write_slot(even, path, (enum place)place, layer, mark))
         __atomic_store_n(&slot.place, UNKNOWN, __ATOMIC_RELEASE);
 }
 
@@ -95,7 +99,7 @@ void shim_cwd_split(void)
         __atomic_store_n(&split, true, __ATOMIC_RELAXED);
 }
 
-/* Whether the merged directory `path` is the kernel's cwd. */
+/* Whether the merged directory `path` is the kernel's cwd, and as which layer has it. */
 static bool is_cwd(struct shim_call *call, const char *path)
 {
     struct stat here;
@@ -104,6 +108,7 @@ static bool is_cwd(struct shim_call *call, const char *path)
     bool same = node && strlen(path) < OVL_PATH_MAX && ovl_sys_stat(".", &here) == 0 &&
                 ovl_resolve(&call->ctx, NULL, path, 0, node) == 0 && node->ovl && node->exists &&
                 node->st.st_dev == here.st_dev && node->st.st_ino == here.st_ino;
+    call->layer = same ? node->top : SHIM_NO_LAYER;
     ovl_ctx_reset(&call->ctx, mark);
     return same;
 }
@@ -176,17 +181,25 @@ int shim_cwd_export(struct shim_call *call, char *buf)
 
 /* ---- asking --------------------------------------------------------------------------------------------------- */
 
+bool shim_cwd_is_inside(void)
+{
+    return is_kept() && __atomic_load_n(&slot.place, __ATOMIC_RELAXED) == INSIDE;
+}
+
 int shim_cwd(struct shim_call *call, char *buf)
 {
+    call->layer = SHIM_NO_LAYER;
     if (!is_kept())
         return ask_kernel(call, buf, true);
     struct seen seen;
     if (read_slot(buf, &seen)) {
-        if (seen.place == OUTSIDE || !ovl_moved_since(call->ctx.space, seen.mark))
+        if (seen.place == OUTSIDE || !ovl_moved_since(call->ctx.space, seen.mark)) {
+            call->layer = seen.layer;
             return seen.place;
+        }
         int removed = ovl_follow(&call->ctx, buf, seen.place == REMOVED, &seen.mark);
         if (removed >= 0) {
-            write_slot(seen.sequence, buf, removed ? REMOVED : INSIDE, seen.mark);
+            write_slot(seen.sequence, buf, removed ? REMOVED : INSIDE, SHIM_NO_LAYER, seen.mark);
             return removed ? REMOVED : INSIDE;
         }
     }
@@ -200,7 +213,7 @@ int shim_cwd(struct shim_call *call, char *buf)
         r = ask_kernel(call, buf, seen.sequence != 0 || inherited);
     uint64_t mark;
     if (r >= 0 && !call->deep && is_true_since(call, buf, r, &mark))
-        write_slot(seen.sequence, buf, (enum place)r, mark);
+        write_slot(seen.sequence, buf, (enum place)r, call->layer, mark);
     call->moves = moves;
     return r;
 }

@@ -19,9 +19,12 @@ int shim_cwd(struct shim_call *call, char *buf);
 #define SHIM_CWD_TEXT_MAX (OVL_PATH_MAX + 32)
 int shim_cwd_export(struct shim_call *call, char *buf);
 
-/* The kernel's cwd has become this place, found out since call->moves; path NULL: it must be asked again.
- * SHIM_REMOVED: with the path of the parent. */
-void shim_cwd_set(struct shim_call *call, const char *path, int place);
+/* A quick look that errs only towards no. */
+bool shim_cwd_is_inside(void);
+
+/* The kernel's cwd has become this place, as this layer has it, found out since call->moves; path NULL: it must be
+ * asked again.  SHIM_REMOVED: with the path of the parent. */
+void shim_cwd_set(struct shim_call *call, const char *path, int place, unsigned layer);
 
 /* Once, when the process has started. (wrap_cwd.c) */
 void shim_cwd_start(void);

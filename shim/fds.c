@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define ENTRIES 1024
-#define PATH_SIZE 208
+#define PATH_SIZE 206
 
 struct entry {
     uint32_t sequence;
@@ -19,8 +19,18 @@ struct entry {
     uint8_t length;
     uint16_t generation;
     uint64_t dev, ino;
-    uint64_t mark; /* ovl_moves_mark(): when the path was true */
+    uint64_t mark;  /* ovl_moves_mark(): when the path was true */
+    uint16_t layer; /* whose directory it is, or SHIM_NO_LAYER */
     char path[PATH_SIZE];
+};
+
+/* What an entry says, but for its path. */
+struct said {
+    enum shim_fd_kind kind;
+    unsigned layer;
+    uint64_t mark;
+    dev_t dev;
+    ino_t ino;
 };
 
 static struct entry table[ENTRIES];
@@ -44,19 +54,19 @@ static void end_write(struct entry *e, uint32_t sequence)
     __atomic_store_n(&e->sequence, sequence + 2, __ATOMIC_RELEASE);
 }
 
-/* *st is what fstat(2) says of the descriptor. */
-static void remember(struct entry *e, enum shim_fd_kind kind, const char *path, uint64_t mark, const struct stat *st)
+static void remember(struct entry *e, const char *path, const struct said *said)
 {
     uint32_t sequence;
     size_t length = strlen(path);
     if (shim_in_vfork() || !begin_write(e, &sequence))
         return;
     bool fits = length < PATH_SIZE;
-    e->kind = fits ? (uint8_t)kind : SHIM_FD_UNKNOWN;
+    e->kind = fits ? (uint8_t)said->kind : SHIM_FD_UNKNOWN;
     if (fits) {
-        e->dev = st->st_dev;
-        e->ino = st->st_ino;
-        e->mark = mark;
+        e->dev = said->dev;
+        e->ino = said->ino;
+        e->mark = said->mark;
+        e->layer = (uint16_t)said->layer;
         e->length = (uint8_t)length;
         e->generation = __atomic_load_n(&generation, __ATOMIC_RELAXED);
         memcpy(e->path, path, length + 1);
@@ -64,7 +74,7 @@ static void remember(struct entry *e, enum shim_fd_kind kind, const char *path, 
     end_write(e, sequence);
 }
 
-void shim_fds_set(struct shim_call *call, int fd, enum shim_fd_kind kind, const char *path)
+void shim_fds_set(struct shim_call *call, int fd, enum shim_fd_kind kind, const char *path, unsigned layer)
 {
     struct entry *e = entry_of(fd);
     struct stat st;
@@ -74,7 +84,7 @@ void shim_fds_set(struct shim_call *call, int fd, enum shim_fd_kind kind, const 
     if ((kind != SHIM_FD_OUTSIDE && !ovl_moves_settled(call->ctx.space, call->moves)) || ovl_sys_fstat(fd, &st) < 0)
         shim_fds_clear(fd);
     else
-        remember(e, kind, path, mark, &st);
+        remember(e, path, &(struct said){kind, layer, mark, st.st_dev, st.st_ino});
 }
 
 void shim_fds_set_outside(struct shim_call *call, int fd, const char *path)
@@ -83,7 +93,7 @@ void shim_fds_set_outside(struct shim_call *call, int fd, const char *path)
     char link[48] = "/proc/self/fd/";
     char number[24];
     if (path[0] == '/') {
-        shim_fds_set(call, fd, SHIM_FD_OUTSIDE, path);
+        shim_fds_set(call, fd, SHIM_FD_OUTSIDE, path, SHIM_NO_LAYER);
         return;
     }
     ovl_append(link, sizeof link, strlen(link), ovl_decimal(number, (uint64_t)fd));
@@ -93,23 +103,26 @@ void shim_fds_set_outside(struct shim_call *call, int fd, const char *path)
         return;
     }
     text[n] = '\0';
-    shim_fds_set(call, fd, SHIM_FD_OUTSIDE, text);
+    shim_fds_set(call, fd, SHIM_FD_OUTSIDE, text, SHIM_NO_LAYER);
 }
 
-/* Copy an entry whole. */
-static enum shim_fd_kind read_entry(const struct entry *e, char *path, uint64_t *mark, struct stat *st)
+/* Copy an entry whole.  False when nothing is remembered of the descriptor, or somebody else writes it just now. */
+static bool read_entry(const struct entry *e, char *path, struct said *said)
 {
     uint32_t before = __atomic_load_n(&e->sequence, __ATOMIC_ACQUIRE);
-    enum shim_fd_kind kind = e->kind;
-    *mark = e->mark;
-    st->st_dev = e->dev;
-    st->st_ino = e->ino;
+    *said = (struct said){(enum shim_fd_kind)e->kind, e->layer, e->mark, e->dev, e->ino};
     if ((before & 1) || e->length >= PATH_SIZE || e->generation != __atomic_load_n(&generation, __ATOMIC_RELAXED))
-        return SHIM_FD_UNKNOWN;
+        return false;
     memcpy(path, e->path, e->length);
     path[e->length] = '\0';
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    return __atomic_load_n(&e->sequence, __ATOMIC_RELAXED) == before ? kind : SHIM_FD_UNKNOWN;
+    return __atomic_load_n(&e->sequence, __ATOMIC_RELAXED) == before && said->kind != SHIM_FD_UNKNOWN;
+}
+
+static bool is_still(int fd, const struct said *said)
+{
+    struct stat now;
+    return ovl_sys_fstat(fd, &now) == 0 && now.st_dev == said->dev && now.st_ino == said->ino;
 }
 
 bool shim_fds_may_be_inside(int fd)
@@ -118,24 +131,30 @@ bool shim_fds_may_be_inside(int fd)
     return !e || __atomic_load_n(&e->kind, __ATOMIC_RELAXED) != SHIM_FD_OUTSIDE;
 }
 
+bool shim_fds_is_directory(int fd)
+{
+    const struct entry *e = entry_of(fd);
+    return e && __atomic_load_n(&e->kind, __ATOMIC_RELAXED) == SHIM_FD_INSIDE;
+}
+
 enum shim_fd_kind shim_fds_get(struct shim_call *call, int fd, char *buf)
 {
     struct entry *e = entry_of(fd);
-    struct stat now, then;
-    uint64_t mark;
-    if (!e || __atomic_load_n(&e->kind, __ATOMIC_RELAXED) == SHIM_FD_UNKNOWN || ovl_sys_fstat(fd, &now) < 0)
+    struct said said;
+    call->layer = SHIM_NO_LAYER;
+    if (!e || !read_entry(e, buf, &said) || !is_still(fd, &said))
         return SHIM_FD_UNKNOWN;
-    enum shim_fd_kind kind = read_entry(e, buf, &mark, &then);
-    if (kind == SHIM_FD_UNKNOWN || now.st_dev != then.st_dev || now.st_ino != then.st_ino)
-        return SHIM_FD_UNKNOWN;
-    if (kind == SHIM_FD_OUTSIDE || !ovl_moved_since(call->ctx.space, mark))
-        return kind;
-    int removed = ovl_follow(&call->ctx, buf, kind == SHIM_FD_REMOVED, &mark);
+    if (said.kind == SHIM_FD_OUTSIDE || !ovl_moved_since(call->ctx.space, said.mark)) {
+        call->layer = said.layer;
+        return said.kind;
+    }
+    int removed = ovl_follow(&call->ctx, buf, said.kind == SHIM_FD_REMOVED, &said.mark);
     if (removed < 0)
         return SHIM_FD_UNKNOWN;
-    kind = removed ? SHIM_FD_REMOVED : SHIM_FD_INSIDE;
-    remember(e, kind, buf, mark, &now);
-    return kind;
+    said.kind = removed ? SHIM_FD_REMOVED : SHIM_FD_INSIDE;
+    said.layer = SHIM_NO_LAYER;
+    remember(e, buf, &said);
+    return said.kind;
 }
 
 void shim_fds_clear(int fd)
@@ -166,16 +185,14 @@ void shim_fds_copy(int from, int to)
         return;
     }
     char path[PATH_SIZE];
-    struct stat st, now;
-    uint64_t mark;
-    enum shim_fd_kind kind = read_entry(e, path, &mark, &st);
+    struct said said;
     struct entry *copy = entry_of(to);
     if (!copy)
         return;
-    if (kind == SHIM_FD_UNKNOWN || ovl_sys_fstat(to, &now) < 0 || now.st_dev != st.st_dev || now.st_ino != st.st_ino)
-        shim_fds_clear(to);
+    if (read_entry(e, path, &said) && is_still(to, &said))
+        remember(copy, path, &said);
     else
-        remember(copy, kind, path, mark, &now);
+        shim_fds_clear(to);
 }
 
 void shim_fds_forget(void)

@@ -18,14 +18,17 @@ enum shim_fd_kind {
     SHIM_FD_OUTSIDE, /* a directory used under its real path, a layer's own one perhaps */
 };
 
-/* fd was opened on this directory. */
-void shim_fds_set(struct shim_call *call, int fd, enum shim_fd_kind kind, const char *path);
+/* fd was opened on this directory, as this layer has it (or SHIM_NO_LAYER). */
+void shim_fds_set(struct shim_call *call, int fd, enum shim_fd_kind kind, const char *path, unsigned layer);
 /* fd was opened outside by this path: what it refers to is not a merged directory, even in a layer. */
 void shim_fds_set_outside(struct shim_call *call, int fd, const char *path);
-/* The entry, checked against the descriptor and brought up to date; path is copied into buf of OVL_PATH_MAX bytes. */
+/* The entry, checked against the descriptor and brought up to date; path is copied into buf of OVL_PATH_MAX bytes, the
+ * layer into call->layer. */
 enum shim_fd_kind shim_fds_get(struct shim_call *call, int fd, char *buf);
 /* A quick look that errs only towards yes: false where fd was known for something else when it was opened. */
 bool shim_fds_may_be_inside(int fd);
+/* The same: false where fd was not known for a merged directory. */
+bool shim_fds_is_directory(int fd);
 void shim_fds_clear(int fd);
 void shim_fds_clear_range(unsigned first, unsigned last);
 void shim_fds_copy(int from, int to);

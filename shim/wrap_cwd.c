@@ -22,9 +22,9 @@ static void set_from_kernel(struct shim_call *call)
 {
     char *buf = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
     if (!buf || ovl_sys_getcwd(buf, OVL_PATH_MAX) <= 0 || buf[0] != '/')
-        shim_cwd_set(call, NULL, SHIM_OUTSIDE);
+        shim_cwd_set(call, NULL, SHIM_OUTSIDE, SHIM_NO_LAYER);
     else
-        shim_cwd_set(call, buf, SHIM_OUTSIDE);
+        shim_cwd_set(call, buf, SHIM_OUTSIDE, SHIM_NO_LAYER);
 }
 
 /* Whether the kernel would write a core file into the current directory (core(5)). */
@@ -59,7 +59,7 @@ static int go_inside(struct shim_call *call, struct ovl_node *node)
     keep_core_out(call, node);
     int r = (int)shim_result(REAL(chdir)(node->real));
     if (r == 0)
-        shim_cwd_set(call, node->path, SHIM_INSIDE);
+        shim_cwd_set(call, node->path, SHIM_INSIDE, node->top);
     return r;
 }
 
@@ -102,7 +102,7 @@ int wrap_fchdir(int fd)
     } else if (r == SHIM_REMOVED) {
         r = (int)shim_result(REAL(fchdir)(fd));
         if (r == 0)
-            shim_cwd_set(&call, path, SHIM_REMOVED);
+            shim_cwd_set(&call, path, SHIM_REMOVED, SHIM_NO_LAYER);
     } else if (r == 0 || r == -EBADF || r == -ENOTDIR) {
         r = (int)shim_result(REAL(fchdir)(fd));
         if (r == 0)

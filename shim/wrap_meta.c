@@ -10,6 +10,7 @@
 #include "init.h"
 #include "numbers.h"
 #include "real.h"
+#include "spot.h"
 #include "sys.h"
 #include "text.h"
 #include "wrap.h"
@@ -110,6 +111,18 @@ int shim_fstat(const struct shim_stat_way *way, int fd, struct stat *st)
     return (int)shim_leave(&call, r);
 }
 
+/* 1, -ENOENT, or 0: it must be looked up. */
+static int stat_at_a_glance(struct shim_call *call, const struct shim_stat_way *way, int dirfd, const char *path,
+                            unsigned walk, struct stat *st)
+{
+    struct shim_spot spot;
+    int r = shim_look(call, dirfd, path, walk, &spot);
+    if (r <= 0)
+        return r;
+    return way->fstatat(spot.dirfd, spot.path, st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           ovl_spot_stat(&call->ctx, &spot.is, spot.dirfd, spot.path, st);
+}
+
 int shim_fstatat(const struct shim_stat_way *way, int dirfd, const char *path, struct stat *st, int flags)
 {
     if (is_descriptor(dirfd, path, flags))
@@ -125,8 +138,12 @@ int shim_fstatat(const struct shim_stat_way *way, int dirfd, const char *path, s
     if (!shim_begin(&call, "fstatat"))
         return way->fstatat(dirfd, path, st, flags);
     call.glance = is_valid ? &glance : NULL;
+    const unsigned walk = OVL_TYPE | follow_unless(flags & AT_SYMLINK_NOFOLLOW);
+    int r = is_valid ? stat_at_a_glance(&call, way, dirfd, path, walk, st) : 0;
+    if (r != 0)
+        return (int)shim_leave(&call, r < 0 ? r : 0);
     struct ovl_node *node;
-    int r = shim_find(&call, &dirfd, &path, OVL_TYPE | follow_unless(flags & AT_SYMLINK_NOFOLLOW), &node);
+    r = shim_find(&call, &dirfd, &path, walk, &node);
     if (r == SHIM_INSIDE)
         r = is_valid ? ovl_stat(&call.ctx, node, st) : -EINVAL;
     else if (r == SHIM_OUTSIDE)

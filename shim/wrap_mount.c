@@ -53,7 +53,7 @@ static long refuse_at(struct shim_call *call, const char *what, int *dirfd, cons
 /* What is remembered of directories may be another one's from here on (CONTRACT 4.6). */
 static void forget_directories(struct shim_call *call)
 {
-    shim_cwd_set(call, NULL, SHIM_OUTSIDE);
+    shim_cwd_set(call, NULL, SHIM_OUTSIDE, SHIM_NO_LAYER);
     shim_fds_forget();
 }
 

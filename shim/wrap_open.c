@@ -7,6 +7,7 @@
 #include "fds.h"
 #include "next.h"
 #include "real.h"
+#include "spot.h"
 #include "wrap.h"
 
 #include <pthread.h>
@@ -55,9 +56,9 @@ static bool is_for_directory(int flags)
 static void remember(struct shim_call *call, int fd, const struct ovl_node *node, int flags, const char *outside)
 {
     if (call->removed)
-        shim_fds_set(call, fd, SHIM_FD_REMOVED, call->removed);
+        shim_fds_set(call, fd, SHIM_FD_REMOVED, call->removed, SHIM_NO_LAYER);
     else if (node && S_ISDIR(node->st.st_mode) && node->exists && !is_nameless(flags))
-        shim_fds_set(call, fd, SHIM_FD_INSIDE, node->path);
+        shim_fds_set(call, fd, SHIM_FD_INSIDE, node->path, node->top);
     else if (!node && is_for_directory(flags))
         shim_fds_set_outside(call, fd, outside);
     else
@@ -83,6 +84,24 @@ static int flags_that_count(int flags)
     return flags & O_PATH ? flags & (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : flags;
 }
 
+/* Whether an open is to read a file, and nothing else. */
+static bool is_plain_reading(int flags)
+{
+    return (flags & (O_ACCMODE | O_CREAT | O_TRUNC | O_DIRECTORY | O_PATH)) == O_RDONLY;
+}
+
+/* A descriptor, or -1: it must be looked up, also to tell why it can't be opened. */
+static int read_at_a_glance(struct shim_call *call, const struct shim_way *way, int dirfd, const char *path, int flags)
+{
+    struct shim_spot spot;
+    if (shim_look(call, dirfd, path, walk_flags(flags), &spot) <= 0 || !S_ISREG(spot.is.type))
+        return -1;
+    int fd = way->openat(spot.dirfd, spot.path, flags);
+    if (fd >= 0)
+        shim_fds_clear(fd);
+    return fd;
+}
+
 int shim_open_at(const struct shim_way *way, const char *function, int dirfd, const char *path, int flags, mode_t mode)
 {
     const bool is_made = flags & O_CREAT || is_nameless(flags);
@@ -103,9 +122,12 @@ int shim_open_at(const struct shim_way *way, const char *function, int dirfd, co
     unsigned walk = walk_flags(flags);
     if ((flags & O_CREAT) && ends_in_slash(path))
         walk = OVL_CHANGE | OVL_NAME; /* EISDIR, whatever is there */
+    int r = is_plain_reading(flags) ? read_at_a_glance(&call, way, dirfd, path, flags) : -1;
+    if (r >= 0)
+        return (int)shim_leave(&call, r);
     const int given = dirfd;
     const char *name = path;
-    int r = shim_find(&call, &dirfd, &path, walk, &node);
+    r = shim_find(&call, &dirfd, &path, walk, &node);
     if (r == -EROFS && (walk & OVL_CHANGE) && !(flags & O_CREAT)) {
         dirfd = given;
         path = name;

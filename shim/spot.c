@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * At a glance (spot.h).
+ *
+ * What must hold: what is told of a relative path is true of the directory that it begins in, though that may be just
+ * being renamed: then nothing is told.
+ */
+#define _GNU_SOURCE
+#include "spot.h"
+
+#include "cwd.h"
+#include "fds.h"
+
+#include <string.h>
+
+static bool may_be_inside(int dirfd)
+{
+    return dirfd == AT_FDCWD ? shim_cwd_is_inside() : shim_fds_is_directory(dirfd);
+}
+
+/* Glance at a relative path: *from is then the path, in the call's memory. */
+static int glance_from(struct shim_call *call, int dirfd, const char *path, struct ovl_glance *glance,
+                       const char **from)
+{
+    struct ovl_space *space = call->ctx.space;
+    const size_t n = strlen(path);
+    char *whole =
+        n < OVL_REAL_MAX && may_be_inside(dirfd) ? ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX + OVL_REAL_MAX) : NULL;
+    if (!whole)
+        return 0;
+    call->moves = ovl_moves(space);
+    if (shim_dir_place(call, dirfd, whole) != SHIM_INSIDE)
+        return 0;
+    size_t length = strlen(whole);
+    length -= length == 1; /* the root */
+    whole[length] = '/';
+    memcpy(whole + length + 1, path, n + 1);
+    *from = whole + length + 1;
+    int r = ovl_glance(space, whole, length + 1 + n, glance);
+    return ovl_moves_settled(space, call->moves) ? r : 0;
+}
+
+int shim_look(struct shim_call *call, int dirfd, const char *path, unsigned flags, struct shim_spot *spot)
+{
+    struct ovl_glance own;
+    const struct ovl_glance *glance = call->glance;
+    const char *from = NULL;
+    if (!path || !*path || call->ctx.size == 0 || ovl_log_wants(OVL_LOG_DEBUG))
+        return 0;
+    if (*path != '/') {
+        const size_t mark = call->ctx.used;
+        int r = glance_from(call, dirfd, path, &own, &from);
+        if (r <= 0) {
+            ovl_ctx_reset(&call->ctx, mark);
+            return r;
+        }
+        glance = &own;
+    }
+    if (!glance || !ovl_glance_spot(&call->ctx, glance, flags, &spot->is))
+        return 0;
+    const bool is_near = from && spot->is.layer == call->layer;
+    spot->dirfd = is_near ? dirfd : AT_FDCWD;
+    spot->path = is_near ? from : spot->is.real;
+    return 1;
+}
