@@ -103,7 +103,8 @@ bool ovl_cache_ask(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl_cached
     *cached = (struct ovl_cached){0};
     struct ovl_cache *cache = cache_of(ctx, node->ovl, &node->in);
     struct directory *dir = cache ? ovl_cache_at(cache, node->in.record) : NULL;
-    if (!dir || (!dir->open && !may_search(ctx, node)))
+    struct searcher who = {0};
+    if (!dir || (!may_pass(dir, &who) && !may_search(ctx, node)))
         return false; /* the plain walk says how it is refused */
     const struct names *names = names_of(cache, dir);
     if (!names && is_worth_a_table(ctx, dir) && ovl_cache_build(ctx, node)) {
@@ -135,7 +136,8 @@ static uint32_t lower_of(struct ovl_cache *cache, struct directory *dir)
     memset(lower, 0, sizeof *lower);
     memcpy(lower->bits, dir->bits, sizeof lower->bits);
     lower->bits[0] &= ~(uint64_t)1;
-    lower->open = dir->open;
+    lower->search = dir->search;
+    lower->owner = dir->owner;
     return __atomic_compare_exchange_n(&dir->lower, &none, ref, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) ? ref : none;
 }
 
@@ -169,13 +171,18 @@ bool ovl_cache_ask_mount(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl_
 
 /* ---- keeping what the plain walk found ------------------------------------------------------------------ */
 
-static bool is_open(const struct ovl_node *node)
+/* Who may search a directory.  An ACL says nothing else of the owner than the mode does (acl(5)). */
+static void set_search(struct directory *dir, const char *real, const struct stat *st)
 {
+    const uid_t overflow = 65534; /* any user that has no number in this name space */
     char value[8];
-    if ((node->st.st_mode & 0111) != 0111)
-        return false;
-    int r = (int)ovl_sys_lgetxattr(node->real, "system.posix_acl_access", value, sizeof value);
-    return r == -ENODATA || r == -EOPNOTSUPP;
+    dir->owner = st->st_uid;
+    dir->search = st->st_mode & S_IXUSR && st->st_uid != overflow ? SEARCH_OWNER : SEARCH_ASK;
+    if ((st->st_mode & 0111) != 0111)
+        return;
+    int r = (int)ovl_sys_lgetxattr(real, "system.posix_acl_access", value, sizeof value);
+    if (r == -ENODATA || r == -EOPNOTSUPP)
+        dir->search = SEARCH_ALL;
 }
 
 /* A record for the directory that was found; 0 where it can't be kept. */
@@ -194,7 +201,7 @@ static uint32_t make_record(struct ovl_cache *cache, const struct ovl_node *node
         return 0;
     memset(dir, 0, sizeof *dir);
     memcpy(dir->bits, node->dirs.bits, sizeof dir->bits);
-    dir->open = is_open(node);
+    set_search(dir, node->real, &node->st);
     return ref;
 }
 
@@ -301,6 +308,23 @@ void ovl_held_gone(struct ovl_held *held, int which)
 void ovl_held_there(struct ovl_held *held, int which, mode_t type)
 {
     held->after[which] = make_word(KNOWN, (uint8_t)((type & S_IFMT) >> 12), 0, 0, 0);
+}
+
+void ovl_held_made(struct ovl_held *held, int which, struct ovl *o, const char *real)
+{
+    struct ovl_cache *cache = held->word[which] ? ovl_cache_for_reading(o) : NULL;
+    struct stat st;
+    if (!cache || ovl_sys_lstat(real, &st) < 0)
+        return;
+    uint32_t ref = ovl_cache_alloc(cache, sizeof(struct directory)), names = ovl_cache_make_table(cache);
+    struct directory *dir = ref && names ? ovl_cache_at(cache, ref) : NULL;
+    if (!dir)
+        return;
+    memset(dir, 0, sizeof *dir);
+    dir->bits[0] = 1;
+    dir->names = names;
+    set_search(dir, real, &st);
+    held->after[which] = make_word(KNOWN, DT_DIR, 0, 0, ref);
 }
 
 /* ---- whiteouts ------------------------------------------------------------------------------------------- */

@@ -83,7 +83,16 @@ struct directory {
     uint32_t names;                     /* its table; 0: none */
     uint32_t asked;                     /* how often, without one; about */
     uint32_t lower;                     /* the record of its lower layers alone, which never changes; 0: not made */
-    uint8_t open;                       /* everybody may search it */
+    uint8_t search;                     /* who may search it for certain */
+    uint32_t owner;
+};
+
+enum { SEARCH_ASK, SEARCH_OWNER, SEARCH_ALL }; /* SEARCH_ASK: the kernel must say */
+
+/* The user that this thread looks for files as, asked for once: begin with {0}. */
+struct searcher {
+    bool known;
+    uid_t uid;
 };
 
 struct name {
@@ -185,6 +194,16 @@ static inline void link_name(struct names *names, struct name *name, uint32_t re
     __atomic_store_n(head, ref, __ATOMIC_RELEASE);
 }
 
+/* Whether the directory may be searched for certain. */
+static inline bool may_pass(const struct directory *dir, struct searcher *who)
+{
+    if (dir->search != SEARCH_OWNER)
+        return dir->search == SEARCH_ALL;
+    if (!who->known)
+        *who = (struct searcher){true, ovl_sys_fsuid()};
+    return who->uid == dir->owner;
+}
+
 /* ---- where a call is ---------------------------------------------------------------------------------- */
 
 static inline struct ovl_cache *cache_of(const struct ovl_ctx *ctx, struct ovl *o, const struct ovl_stack *dir)
@@ -210,6 +229,8 @@ void ovl_cache_enter(struct ovl_stack *stack, struct ovl_cache *cache, uint32_t 
  * that can't be told. */
 struct directory *ovl_cache_reach(struct ovl_cache *cache, const struct ovl *o, const char *path, size_t length,
                                   bool *lost);
+/* The table of a directory that is empty: its reference; 0 without room. */
+uint32_t ovl_cache_make_table(struct ovl_cache *cache);
 /* A name that the table does not have yet, with this word: its place, or NULL without room. */
 uint64_t *ovl_cache_add(struct ovl_cache *cache, struct names *names, const char *text, size_t n, uint64_t word);
 

@@ -78,6 +78,12 @@ static uint32_t make_names(struct ovl_cache *cache, const struct ovl_listing *li
     return ref;
 }
 
+uint32_t ovl_cache_make_table(struct ovl_cache *cache)
+{
+    const struct ovl_listing none = {.count = OVL_DOTS};
+    return make_names(cache, &none);
+}
+
 /* List the directory and publish its table. */
 static bool publish(struct ovl_ctx *ctx, struct ovl_cache *cache, const struct ovl_node *dir, struct directory *record)
 {

@@ -28,6 +28,8 @@ struct way {
     uint32_t busy; /* some call has it; others do without */
     uint32_t length;
     uint32_t steps; /* 0: it leads nowhere yet */
+    bool is_owners; /* some directory may be searched by its owner for certain, by others not */
+    uid_t owner;
     struct ovl *ovl;
     struct ovl_cache *cache;
     char text[TEXT_MAX];
@@ -72,6 +74,8 @@ static void give(struct way *way)
 
 static bool is_still_so(const struct way *way)
 {
+    if (way->is_owners && ovl_sys_fsuid() != way->owner)
+        return false;
     if (__atomic_load_n(&way->ovl->cache, __ATOMIC_ACQUIRE) != way->cache || !ovl_cache_is_current(way->cache))
         return false;
     for (uint32_t i = 0; i < way->steps; i++) {
@@ -165,18 +169,22 @@ static int way_through(uint64_t word)
 }
 
 /* Go on to the directory that the word leads to: 1, 0 when its names are not all known, or why it leads nowhere. */
-static int step_into(struct way *way, const uint64_t *word, struct place *place)
+static int step_into(struct way *way, const uint64_t *word, struct searcher *who, struct place *place)
 {
     const uint64_t seen = load(word);
     int r = way_through(seen);
     if (r <= 0)
         return r;
     const struct directory *dir = ovl_cache_at(way->cache, child_of(seen));
-    const uint32_t names = dir && dir->open ? __atomic_load_n(&dir->names, __ATOMIC_ACQUIRE) : 0;
+    const uint32_t names = dir && may_pass(dir, who) ? __atomic_load_n(&dir->names, __ATOMIC_ACQUIRE) : 0;
     place->names = names ? ovl_cache_at(way->cache, names) : NULL;
     if (!place->names)
         return 0;
     place->record = child_of(seen);
+    if (dir->search == SEARCH_OWNER) {
+        way->is_owners = true;
+        way->owner = who->uid;
+    }
     if (way->steps < STEPS_MAX)
         way->step[way->steps] = (struct step){word, seen, dir, names};
     way->steps++;
@@ -187,8 +195,9 @@ static int step_into(struct way *way, const uint64_t *word, struct place *place)
 static int walk(struct way *way, const char *path, size_t n, struct place *place)
 {
     const uint64_t *word = ovl_cache_root(way->cache);
+    struct searcher who = {0};
     for (size_t at = way->ovl->mount_length;;) {
-        int r = step_into(way, word, place);
+        int r = step_into(way, word, &who, place);
         if (r <= 0 || at == n)
             return r;
         const size_t begin = ++at;
@@ -212,6 +221,7 @@ static int find_place(struct ovl_space *space, struct ovl *o, struct ovl_cache *
         return 1;
     struct way way;
     way.steps = 0;
+    way.is_owners = false;
     way.length = (uint32_t)n;
     place->ovl = way.ovl = o;
     place->cache = way.cache = cache;

@@ -177,7 +177,25 @@ static int make_over_whiteout(struct ovl_ctx *ctx, struct ovl_node *node, const 
     return made;
 }
 
-static int make_locked(struct ovl_ctx *ctx, struct ovl_node *node, const struct make *m)
+/* The type of what is made, where that is certain and no directory; else 0. */
+static mode_t type_made(const struct make *m)
+{
+    if (m->kind == MAKE_NODE && m->mode & S_IFMT)
+        return m->mode & S_IFMT;
+    return m->kind == MAKE_FILE || m->kind == MAKE_NODE ? S_IFREG : m->kind == MAKE_SYMLINK ? S_IFLNK : 0;
+}
+
+/* What has become of the name. */
+static void tell(struct ovl_held *held, const struct ovl_node *node, const struct make *m, const char *place)
+{
+    const mode_t type = type_made(m);
+    if (type)
+        ovl_held_there(held, 0, type);
+    else if (m->kind == MAKE_DIR)
+        ovl_held_made(held, 0, node->ovl, place);
+}
+
+static int make_locked(struct ovl_ctx *ctx, struct ovl_node *node, const struct make *m, struct ovl_held *held)
 {
     int r = ovl_refresh(ctx, node);
     if (r < 0)
@@ -195,16 +213,10 @@ static int make_locked(struct ovl_ctx *ctx, struct ovl_node *node, const struct 
     if (r < 0)
         return r;
     int made = r ? make_over_whiteout(ctx, node, m, place) : make_in_place(ctx, node, m, place);
+    if (made >= 0)
+        tell(held, node, m, place);
     /* Something that the overlay does not see has the name: made from outside since we looked. */
     return made == -EEXIST ? -ESTALE : made;
-}
-
-/* The type of what is made, where that is certain and no directory; else 0. */
-static mode_t type_made(const struct make *m)
-{
-    if (m->kind == MAKE_NODE && m->mode & S_IFMT)
-        return m->mode & S_IFMT;
-    return m->kind == MAKE_FILE || m->kind == MAKE_NODE ? S_IFREG : m->kind == MAKE_SYMLINK ? S_IFLNK : 0;
 }
 
 static int make_once(struct ovl_ctx *ctx, struct ovl_node *node, const struct make *m)
@@ -217,11 +229,10 @@ static int make_once(struct ovl_ctx *ctx, struct ovl_node *node, const struct ma
     if (r < 0)
         return r;
     struct ovl_held held;
-    r = ovl_lock_names(node, NULL, NULL, &held);
+    /* A new directory's own lock too: nobody makes anything in it before it is known to be empty. */
+    r = ovl_lock_names(node, NULL, m->kind == MAKE_DIR ? node->path : NULL, &held);
     if (r == 0) {
-        r = make_locked(ctx, node, m);
-        if (r >= 0 && type_made(m))
-            ovl_held_there(&held, 0, type_made(m));
+        r = make_locked(ctx, node, m, &held);
         ovl_unlock(&held);
     }
     return r;

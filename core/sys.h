@@ -389,6 +389,12 @@ static inline int ovl_sys_kill(pid_t pid, int sig)
     return (int)ovl_sys_raw(SYS_kill, pid, sig, 0, 0, 0, 0);
 }
 
+/* The user that the kernel looks for files as; nothing changes (setfsuid(2)). */
+static inline uid_t ovl_sys_fsuid(void)
+{
+    return (uid_t)ovl_sys_raw(SYS_setfsuid, -1, 0, 0, 0, 0, 0);
+}
+
 static inline uid_t ovl_sys_geteuid(void)
 {
     return (uid_t)ovl_sys_raw(SYS_geteuid, 0, 0, 0, 0, 0, 0);

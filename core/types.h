@@ -369,6 +369,9 @@ struct ovl_held {
 void ovl_held_gone(struct ovl_held *held, int which);
 /* Or an object of the upper has it, which is of this type and no directory. */
 void ovl_held_there(struct ovl_held *held, int which, mode_t type);
+/* Or a directory of the upper, at `real`, has it that was made just now, whose own lock is held too: nothing is in it,
+ * and nothing merges with it. */
+void ovl_held_made(struct ovl_held *held, int which, struct ovl *o, const char *real);
 /* The names of a and b (NULL: only a) change, each in its directory, and of the group with that index (NULL: none).
  * Other directories can be changed meanwhile. -EACCES when the work directory can't be used. In a call that a library
  * makes while this thread holds the lock already: what is held is shared, -EDEADLK where that can't be. */

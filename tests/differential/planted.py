@@ -113,7 +113,8 @@ class Copy:
         for name in ("core", "shim", "cmake", "CMakeLists.txt"):
             source = ROOT / name
             (shutil.copytree if source.is_dir() else shutil.copy)(source, self.root / name)
-        self.call("cmake", "-S", str(self.root), "-B", str(self.root / "b"), "-DOVL_TESTS=OFF", "-DOVL_BENCH=OFF")
+        self.call("cmake", "-S", str(self.root), "-B", str(self.root / "b"), "-DOVL_TESTS=OFF", "-DOVL_BENCH=OFF",
+                  "-DOVL_CLI=OFF")
 
     @staticmethod
     def call(*argv):

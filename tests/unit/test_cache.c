@@ -122,6 +122,23 @@ static void what_was_changed_is_known(void **state)
     agree(f, all);
 }
 
+/* Nobody needs to look into a directory that was just made. */
+static void a_new_directory_is_known(void **state)
+{
+    struct fixture *f = *state;
+    cache_layers(f);
+    assert_true(is_known(f, "/d/gone"));
+    assert_int_equal(op_mkdir(f, "/d/dir", 0755), 0);
+    assert_int_equal(op_mkdir(f, "/d/gone", 0711), 0);
+    assert_int_equal(cost(f, "/d/dir/none") + cost(f, "/d/gone/none"), 0);
+    assert_int_equal(op_mkdir(f, "/d/dir/below", 0755), 0);
+    assert_int_equal(op_write(f, "/d/dir/below/f", O_WRONLY | O_CREAT, 0600, ""), 0);
+    assert_int_equal(cost(f, "/d/dir/below/f"), 0);
+    AGREE(f, "/d/dir", "/d/dir/below", "/d/dir/below/f", "/d/gone", "/d/gone/none", "/d/dir/none");
+    assert_string_equal(names(f, "/d/dir/below"), "f ");
+    assert_string_equal(names(f, "/d/gone"), "");
+}
+
 /* A whiteout that comes where there was none is looked for again. */
 static void whiteouts_are_expected(void **state)
 {
@@ -202,22 +219,56 @@ static void another_process_changes_the_type(void **state)
     }
 }
 
+struct mode_of {
+    const char *place;
+    mode_t mode;
+};
+
 static int set_mode(void *arg)
 {
-    return chmod(arg, 0700);
+    const struct mode_of *m = arg;
+    return chmod(m->place, m->mode);
 }
 
-/* What everybody may search is kept; where the kernel decides, it is asked each time. */
+static void change_mode(struct fixture *f, mode_t mode)
+{
+    struct mode_of m = {real(f, "upper/d"), mode};
+    assert_int_equal(ovl_change_search(find(f, "/d"), set_mode, &m), 0);
+}
+
+static void be_another(void)
+{
+    if (setresgid(12345, 12345, 12345) < 0 || setresuid(12345, 12345, 12345) < 0)
+        _exit(9);
+}
+
+static void look_as_another(struct fixture *f)
+{
+    struct ovl_node *node;
+    be_another();
+    if (look(f, "/d/f") != -1 || look(f, "/d/none") != -1 || glance(f, "/d/f", &node) != 0)
+        _exit(1);
+}
+
+/* What everybody may search, or its owner, is kept for those; where the kernel decides, it is asked each time. */
 static void search_is_asked_for(void **state)
 {
     struct fixture *f = *state;
-    char place[OVL_PATH_MAX];
+    struct ovl_node *node;
     cache_layers(f);
     assert_true(is_known(f, "/d/f"));
-    strcpy(place, real(f, "upper/d"));
-    assert_int_equal(ovl_change_search(find(f, "/d"), set_mode, place), 0);
-    assert_false(is_known(f, "/d/f"));
-    assert_int_equal(look(f, "/d/f"), 1);
+    change_mode(f, 0700);
+    is_known(f, "/d/f");
+    assert_int_equal(cost(f, "/d/f"), 1); /* who we are */
+    assert_int_equal(glance(f, "/d/f", &node), 1);
+    assert_int_equal(glance(f, "/d/none", &node), -ENOENT);
+    if (geteuid() == 0)
+        in_child(f, look_as_another);
+    AGREE(f, "/d", "/d/f", "/d/none");
+    change_mode(f, 0611);
+    is_known(f, "/d/f");
+    assert_true(cost(f, "/d/f") > 0);
+    assert_int_equal(glance(f, "/d/f", &node), 0);
     AGREE(f, "/d", "/d/f", "/d/none");
 }
 
@@ -319,19 +370,13 @@ static void overlays_below_and_parts_that_pass(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CACHE_TEST(known_names_cost_nothing),
-        CACHE_TEST(a_listing_costs_nothing),
-        CACHE_TEST(a_table_must_be_worth_it),
-        CACHE_TEST(changes_are_seen),
-        CACHE_TEST(what_was_changed_is_known),
-        CACHE_TEST(whiteouts_are_expected),
-        CACHE_TEST(directories_come_and_go),
-        CACHE_TEST(another_process_changes_the_type),
-        CACHE_TEST(search_is_asked_for),
-        CACHE_TEST(other_names_are_copied_up),
-        CACHE_TEST(impure_directories_are_asked),
-        CACHE_TEST(whiteouts_of_every_form),
-        CACHE_TEST(overlays_below_and_parts_that_pass),
+        CACHE_TEST(known_names_cost_nothing),         CACHE_TEST(a_listing_costs_nothing),
+        CACHE_TEST(a_table_must_be_worth_it),         CACHE_TEST(changes_are_seen),
+        CACHE_TEST(what_was_changed_is_known),        CACHE_TEST(a_new_directory_is_known),
+        CACHE_TEST(whiteouts_are_expected),           CACHE_TEST(directories_come_and_go),
+        CACHE_TEST(another_process_changes_the_type), CACHE_TEST(search_is_asked_for),
+        CACHE_TEST(other_names_are_copied_up),        CACHE_TEST(impure_directories_are_asked),
+        CACHE_TEST(whiteouts_of_every_form),          CACHE_TEST(overlays_below_and_parts_that_pass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

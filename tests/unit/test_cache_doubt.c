@@ -193,6 +193,48 @@ static void nothing_is_said_of_what_did_not_move(void **state)
     }
 }
 
+static pid_t other;
+
+/* Another process waits for a directory, to make a file in it. */
+static void begin_to_use(struct fixture *f)
+{
+    fflush(NULL);
+    other = fork();
+    if (other != 0)
+        return;
+    int r = -ENOENT;
+    for (int i = 0; r == -ENOENT && i < 100000; i++)
+        r = is_there(f, "upper/d/new") ? op_write(f, "/d/new/in", O_WRONLY | O_CREAT, 0600, "") : -ENOENT;
+    _exit(r == 0 ? 0 : 1);
+}
+
+static void wait_a_moment(void *arg)
+{
+    (void)arg;
+    usleep(20000);
+}
+
+static void what_comes_into_a_new_directory_is_seen(void **state)
+{
+    struct fixture *f = *state;
+    cache_layers(f);
+    bool met = true;
+    for (unsigned n = 1; met; n++) {
+        int status;
+        assert_true(is_known(f, "/d/new"));
+        begin_to_use(f);
+        fault_run_before(n, 0, wait_a_moment, f);
+        assert_int_equal(op_mkdir(f, "/d/new", 0755), 0);
+        fault_disarm();
+        met = fault_hit() >= 0;
+        assert_int_equal(waitpid(other, &status, 0), other);
+        assert_int_equal(status, 0);
+        AGREE(f, "/d/new", "/d/new/in", "/d/new/none");
+        assert_int_equal(op_unlink(f, "/d/new/in"), 0);
+        assert_int_equal(op_rmdir(f, "/d/new"), 0);
+    }
+}
+
 static void make_or_remove(void *arg)
 {
     struct fixture *f = arg;
@@ -407,6 +449,7 @@ int main(void)
         CACHE_TEST(a_new_node_remembers_nothing),
         CACHE_TEST(what_changed_meanwhile_is_not_kept),
         CACHE_TEST(nothing_is_said_of_what_did_not_move),
+        CACHE_TEST(what_comes_into_a_new_directory_is_seen),
         CACHE_TEST(a_look_is_of_one_moment),
         CACHE_TEST(tables_of_what_went_are_not_used),
         CACHE_TEST(no_room_costs_only_time),
