@@ -11,11 +11,6 @@
 #include "types.h"
 
 #define RENAME_EXCHANGE_FLAG 2u
-#if defined(__aarch64__)
-#define KERNEL_O_LARGEFILE 0400000
-#else
-#define KERNEL_O_LARGEFILE 0100000
-#endif
 
 enum kind { MAKE_FILE, MAKE_DIR, MAKE_NODE, MAKE_SYMLINK, MAKE_LINK, MAKE_LINK_FD, MAKE_WITH };
 
@@ -32,10 +27,7 @@ struct make {
 
 int ovl_open_exact(const char *real, int flags, mode_t mode)
 {
-    /* openat2(2) refuses what open(2) ignores.  O_SYNC and O_TMPFILE have O_DSYNC and O_DIRECTORY in them. */
-    const int known = O_ACCMODE | O_APPEND | O_ASYNC | O_CLOEXEC | O_CREAT | O_DIRECT | O_EXCL | O_NOATIME | O_NOCTTY |
-                      O_NOFOLLOW | O_NONBLOCK | O_PATH | O_SYNC | O_TMPFILE | O_TRUNC;
-    struct ovl_open_how how = {.flags = (uint64_t)(flags & known) | KERNEL_O_LARGEFILE,
+    struct ovl_open_how how = {.flags = ovl_openat2_flags(flags),
                                .mode = flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)) ? mode & 07777 : 0,
                                .resolve = OVL_RESOLVE_NO_SYMLINKS};
     const char *rest = real;

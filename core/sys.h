@@ -59,6 +59,20 @@ static inline int ovl_sys_open(int dirfd, const char *path, int flags, mode_t mo
     return (int)ovl_sys_raw(SYS_openat, dirfd, OVL_SYS_PTR(path), flags, (long)mode, 0, 0);
 }
 
+/* What openat2(2) takes for the flags of an open(2): it refuses those that open ignores, and has to be told
+ * of large files.  O_SYNC and O_TMPFILE have O_DSYNC and O_DIRECTORY in them. */
+#if defined(__aarch64__)
+#define OVL_KERNEL_O_LARGEFILE 0400000
+#else
+#define OVL_KERNEL_O_LARGEFILE 0100000
+#endif
+static inline uint64_t ovl_openat2_flags(int flags)
+{
+    const int known = O_ACCMODE | O_APPEND | O_ASYNC | O_CLOEXEC | O_CREAT | O_DIRECT | O_EXCL | O_NOATIME | O_NOCTTY |
+                      O_NOFOLLOW | O_NONBLOCK | O_PATH | O_SYNC | O_TMPFILE | O_TRUNC;
+    return (uint64_t)(flags & known) | (flags & O_PATH ? 0 : OVL_KERNEL_O_LARGEFILE);
+}
+
 static inline int ovl_sys_openat2(int dirfd, const char *path, const struct ovl_open_how *how)
 {
     return (int)ovl_sys_raw(SYS_openat2, dirfd, OVL_SYS_PTR(path), OVL_SYS_PTR(how), sizeof *how, 0, 0);

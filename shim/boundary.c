@@ -214,7 +214,7 @@ int shim_dir_node(struct shim_call *call, int dirfd, char *buf, struct ovl_node 
 
 /* ---- finding ------------------------------------------------------------------------------------ */
 
-static bool has_dotdot(const char *path)
+bool shim_has_dotdot(const char *path)
 {
     for (const char *p = path; (p = strstr(p, "..")) != NULL; p += 2)
         if ((p == path || p[-1] == '/') && (p[2] == '/' || !p[2]))
@@ -238,7 +238,7 @@ static bool has_no_link(int dirfd, const char *path, unsigned flags)
 static bool is_plain(struct shim_call *call, const char *base, int dirfd, const char *path, unsigned flags)
 {
     /* One step up from a directory too deep to be named stays below the ancestor that was asked about. */
-    if (has_dotdot(path) && !(base && call->deep && strcmp(path, "..") == 0))
+    if (shim_has_dotdot(path) && !(base && call->deep && strcmp(path, "..") == 0))
         return false;
     if (base && ovl_space_below(call->ctx.space, base))
         return false;

@@ -91,6 +91,9 @@ ssize_t shim_fd_text(int fd, char *buf);
  * any more; -EROFS when fd is of a lower file whose name is gone (it can't be changed). */
 int shim_find_fd(struct shim_call *call, int fd, struct ovl_node **node);
 
+/* Whether ".." is a name in it. */
+bool shim_has_dotdot(const char *path);
+
 /* The space of this process, or NULL when inert. */
 struct ovl_space *shim_space(void);
 

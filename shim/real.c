@@ -13,6 +13,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <gnu/libc-version.h>
 #include <link.h>
 
 void *shim_real_slot[SHIM_REAL_COUNT];
@@ -46,15 +47,20 @@ static long no_such_function(void)
 /* Where this library begins, by the linker's own name for it. */
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 
-static bool is_own(const void *p)
+static bool is_of(const char *object, const void *p)
 {
-    const ElfW(Ehdr) *header = (const void *)__ehdr_start;
-    const ElfW(Phdr) *segment = (const void *)(__ehdr_start + header->e_phoff);
-    uintptr_t at = (uintptr_t)p - (uintptr_t)__ehdr_start;
+    const ElfW(Ehdr) *header = (const void *)object;
+    const ElfW(Phdr) *segment = (const void *)(object + header->e_phoff);
+    uintptr_t at = (uintptr_t)p - (uintptr_t)object;
     for (unsigned i = 0; i < header->e_phnum; i++)
         if (segment[i].p_type == PT_LOAD && at - segment[i].p_vaddr < segment[i].p_memsz)
             return true;
     return false;
+}
+
+static bool is_own(const void *p)
+{
+    return is_of(__ehdr_start, p);
 }
 
 void *shim_real_find(enum shim_real_index i)
@@ -74,9 +80,30 @@ void *shim_real_find(enum shim_real_index i)
     return p;
 }
 
+static bool all_is_libcs;
+
+/* By a function that nobody interposes. */
+static bool leads_to_libc(void)
+{
+    Dl_info info;
+    if (REAL(dladdr)((const void *)gnu_get_libc_version, &info) <= 0 || !info.dli_fbase)
+        return false;
+    static const enum shim_real_index asked[] = {SHIM_REAL_openat, SHIM_REAL_open, SHIM_REAL_fstatat, SHIM_REAL_fstat};
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++)
+        if (!is_of(info.dli_fbase, shim_real_get(asked[i])))
+            return false;
+    return true;
+}
+
 void shim_real_init(void)
 {
     for (int i = 0; i < SHIM_REAL_COUNT; i++)
         if (is_safe[i])
             shim_real_get((enum shim_real_index)i);
+    all_is_libcs = leads_to_libc();
+}
+
+bool shim_real_is_libc(void)
+{
+    return all_is_libcs;
 }

@@ -69,6 +69,10 @@ static inline void *shim_real_get(enum shim_real_index i)
     return p ? p : shim_real_find(i);
 }
 
+/* Whether programs would come to libc's own functions without us: nobody behind us looks at what files are opened and
+ * asked for.  False also where that is not known. */
+bool shim_real_is_libc(void);
+
 #define REAL(name) ((__typeof__(((struct shim_real_types *)0)->name))shim_real_get(SHIM_REAL_##name))
 
 #endif

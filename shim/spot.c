@@ -10,6 +10,8 @@
 
 #include "cwd.h"
 #include "fds.h"
+#include "real.h"
+#include "sys.h"
 
 #include <string.h>
 
@@ -62,4 +64,15 @@ int shim_look(struct shim_call *call, int dirfd, const char *path, unsigned flag
     spot->dirfd = is_near ? dirfd : AT_FDCWD;
     spot->path = is_near ? from : spot->is.real;
     return 1;
+}
+
+int shim_open_outside(const struct shim_call *call, const char *path, int flags)
+{
+    if (!path || *path != '/' || !shim_real_is_libc() || call->ctx.size == 0 || ovl_log_wants(OVL_LOG_DEBUG) ||
+        shim_has_dotdot(path) || ovl_space_holds(call->ctx.space, path))
+        return -EAGAIN;
+    const struct ovl_open_how how = {.flags = ovl_openat2_flags(flags), .resolve = OVL_RESOLVE_NO_SYMLINKS};
+    int fd = ovl_sys_openat2(AT_FDCWD, path, &how);
+    /* Whatever else it says may be because of a link, or because it can't be asked so. */
+    return fd >= 0 || fd == -ENOENT || fd == -ENOTDIR || fd == -EACCES || fd == -ENAMETOOLONG ? fd : -EAGAIN;
 }

@@ -20,4 +20,8 @@ struct shim_spot {
  */
 int shim_look(struct shim_call *call, int dirfd, const char *path, unsigned flags, struct shim_spot *spot);
 
+/* Open an absolute path that leads nowhere but outside, by the kernel at once, for reading or with O_PATH: a descriptor
+ * or the kernel's error; -EAGAIN: ask shim_find(). */
+int shim_open_outside(const struct shim_call *call, const char *path, int flags);
+
 #endif

@@ -111,6 +111,17 @@ int shim_fstat(const struct shim_stat_way *way, int fd, struct stat *st)
     return (int)shim_leave(&call, r);
 }
 
+/* 1, the kernel's error, or 0: it must be looked up. */
+static int stat_outside(const struct shim_call *call, const char *path, unsigned walk, struct stat *st)
+{
+    int fd = shim_open_outside(call, path, O_PATH | O_CLOEXEC | (walk & OVL_FOLLOW ? 0 : O_NOFOLLOW));
+    if (fd < 0)
+        return fd == -EAGAIN ? 0 : fd;
+    int r = ovl_sys_fstat(fd, st);
+    ovl_sys_close(fd);
+    return r == 0;
+}
+
 /* 1, -ENOENT, or 0: it must be looked up. */
 static int stat_at_a_glance(struct shim_call *call, const struct shim_stat_way *way, int dirfd, const char *path,
                             unsigned walk, struct stat *st)
@@ -118,7 +129,7 @@ static int stat_at_a_glance(struct shim_call *call, const struct shim_stat_way *
     struct shim_spot spot;
     int r = shim_look(call, dirfd, path, walk, &spot);
     if (r <= 0)
-        return r;
+        return r < 0 ? r : stat_outside(call, path, walk, st);
     return way->fstatat(spot.dirfd, spot.path, st, AT_SYMLINK_NOFOLLOW) == 0 &&
            ovl_spot_stat(&call->ctx, &spot.is, spot.dirfd, spot.path, st);
 }

@@ -90,16 +90,19 @@ static bool is_plain_reading(int flags)
     return (flags & (O_ACCMODE | O_CREAT | O_TRUNC | O_DIRECTORY | O_PATH)) == O_RDONLY;
 }
 
-/* A descriptor, or -1: it must be looked up, also to tell why it can't be opened. */
+/* A descriptor, or an error; -EAGAIN: it must be looked up, also to tell why it can't be opened. */
 static int read_at_a_glance(struct shim_call *call, const struct shim_way *way, int dirfd, const char *path, int flags)
 {
     struct shim_spot spot;
-    if (shim_look(call, dirfd, path, walk_flags(flags), &spot) <= 0 || !S_ISREG(spot.is.type))
-        return -1;
-    int fd = way->openat(spot.dirfd, spot.path, flags);
+    int r = shim_look(call, dirfd, path, walk_flags(flags), &spot);
+    if (r < 0)
+        return r;
+    int fd = r == 0                  ? shim_open_outside(call, path, flags)
+             : S_ISREG(spot.is.type) ? way->openat(spot.dirfd, spot.path, flags)
+                                     : -EAGAIN;
     if (fd >= 0)
         shim_fds_clear(fd);
-    return fd;
+    return fd == -1 ? -EAGAIN : fd;
 }
 
 int shim_open_at(const struct shim_way *way, const char *function, int dirfd, const char *path, int flags, mode_t mode)
@@ -122,8 +125,8 @@ int shim_open_at(const struct shim_way *way, const char *function, int dirfd, co
     unsigned walk = walk_flags(flags);
     if ((flags & O_CREAT) && ends_in_slash(path))
         walk = OVL_CHANGE | OVL_NAME; /* EISDIR, whatever is there */
-    int r = is_plain_reading(flags) ? read_at_a_glance(&call, way, dirfd, path, flags) : -1;
-    if (r >= 0)
+    int r = is_plain_reading(flags) ? read_at_a_glance(&call, way, dirfd, path, flags) : -EAGAIN;
+    if (r != -EAGAIN)
         return (int)shim_leave(&call, r);
     const int given = dirfd;
     const char *name = path;
