@@ -10,6 +10,7 @@
 #include "real.h"
 
 #include "early.h"
+#include "symbols.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -47,28 +48,76 @@ static long no_such_function(void)
 /* Where this library begins, by the linker's own name for it. */
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 
-static bool is_of(const char *object, const void *p)
+static bool is_own(const void *p)
 {
-    const ElfW(Ehdr) *header = (const void *)object;
-    const ElfW(Phdr) *segment = (const void *)(object + header->e_phoff);
-    uintptr_t at = (uintptr_t)p - (uintptr_t)object;
+    const ElfW(Ehdr) *header = (const void *)__ehdr_start;
+    const ElfW(Phdr) *segment = (const void *)(__ehdr_start + header->e_phoff);
+    uintptr_t at = (uintptr_t)p - (uintptr_t)__ehdr_start;
     for (unsigned i = 0; i < header->e_phnum; i++)
         if (segment[i].p_type == PT_LOAD && at - segment[i].p_vaddr < segment[i].p_memsz)
             return true;
     return false;
 }
 
-static bool is_own(const void *p)
+/* ---- the objects behind us -------------------------------------------------------------------------------- */
+
+/* As they were when the program started.  Of a name that one of them defines, dlsym() finds no other, and takes many
+ * times as long for it: hundreds of names at the start of every program. */
+#define BEHIND_MAX 24
+static struct shim_object behind[BEHIND_MAX];
+static int behinds; /* 0: not known */
+static bool all_is_libcs;
+
+static void *find_behind(const char *name)
 {
-    return is_of(__ehdr_start, p);
+    bool is_indirect = false;
+    void *p = NULL;
+    for (int i = 0; i < behinds && !p && !is_indirect; i++)
+        p = shim_object_symbol(&behind[i], name, &is_indirect);
+    return p;
 }
+
+static bool leads_to_libc(void)
+{
+    static const char *const asked[] = {"open", "openat", "stat", "fstat", "lstat", "fstatat"};
+    struct shim_object libc;
+    bool is_indirect;
+    /* A function that nobody interposes. */
+    if (!shim_object_of((const void *)gnu_get_libc_version, &libc))
+        return false;
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+        const void *p = find_behind(asked[i]);
+        if (!p || p != shim_object_symbol(&libc, asked[i], &is_indirect))
+            return false;
+    }
+    return true;
+}
+
+static void look_behind(void)
+{
+    const int found = shim_objects_behind(REAL(dl_iterate_phdr), __ehdr_start, behind, BEHIND_MAX);
+    behinds = found > 0 ? found : 0;
+    all_is_libcs = leads_to_libc();
+}
+
+bool shim_real_is_libc(void)
+{
+    return all_is_libcs;
+}
+
+/* ---- look-ups ---------------------------------------------------------------------------------------------- */
 
 void *shim_real_find(enum shim_real_index i)
 {
+    void *p = find_behind(names[i]);
+    if (p) {
+        __atomic_store_n(&shim_real_slot[i], p, __ATOMIC_RELEASE);
+        return p;
+    }
     if (looking_up)
         return shim_early_function(names[i]);
     looking_up = true;
-    void *p = dlsym(RTLD_NEXT, names[i]);
+    p = dlsym(RTLD_NEXT, names[i]);
     if (!p) /* perhaps libc itself was preloaded, before us */
         p = dlsym(RTLD_DEFAULT, names[i]);
     if (is_own(p))
@@ -80,30 +129,10 @@ void *shim_real_find(enum shim_real_index i)
     return p;
 }
 
-static bool all_is_libcs;
-
-/* By a function that nobody interposes. */
-static bool leads_to_libc(void)
-{
-    Dl_info info;
-    if (REAL(dladdr)((const void *)gnu_get_libc_version, &info) <= 0 || !info.dli_fbase)
-        return false;
-    static const enum shim_real_index asked[] = {SHIM_REAL_openat, SHIM_REAL_open, SHIM_REAL_fstatat, SHIM_REAL_fstat};
-    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++)
-        if (!is_of(info.dli_fbase, shim_real_get(asked[i])))
-            return false;
-    return true;
-}
-
 void shim_real_init(void)
 {
+    look_behind();
     for (int i = 0; i < SHIM_REAL_COUNT; i++)
         if (is_safe[i])
             shim_real_get((enum shim_real_index)i);
-    all_is_libcs = leads_to_libc();
-}
-
-bool shim_real_is_libc(void)
-{
-    return all_is_libcs;
 }

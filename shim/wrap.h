@@ -40,7 +40,27 @@ int wrap_open(const char *path, int flags, ...);
 int wrap_openat(int dirfd, const char *path, int flags, ...);
 int wrap_creat(const char *path, mode_t mode);
 
-/* ---- wrap_meta.c ---- */
+/* ---- arguments that mean a place ---- */
+static inline unsigned shim_follow_unless(bool nofollow)
+{
+    return nofollow ? 0 : OVL_FOLLOW;
+}
+
+/* Whether it is the descriptor itself that is meant. Linux 6.11 and later take NULL for the empty path. */
+static inline bool shim_is_descriptor(int dirfd, const char *path, int flags)
+{
+    return (flags & AT_EMPTY_PATH) && (!path || !*path) && dirfd != AT_FDCWD;
+}
+
+/* An empty path with AT_FDCWD is the current directory: one that can be looked up. */
+static inline const char *shim_name_cwd(const char *path, int flags)
+{
+    return (flags & AT_EMPTY_PATH) && path && !*path ? "." : path;
+}
+
+/* ---- wrap_stat.c ---- */
+/* The merged directory that fd stands for, or NULL. */
+struct ovl_node *shim_directory_of(struct shim_call *call, int fd);
 /* The next library's functions that a stat ends in. */
 struct shim_stat_way {
     int (*fstat)(int fd, struct stat *st);
@@ -55,6 +75,10 @@ int wrap_fstatat(int dirfd, const char *path, struct stat *st, int flags);
 int wrap_statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *stx);
 int wrap_access(const char *path, int mode);
 int wrap_faccessat(int dirfd, const char *path, int mode, int flags);
+ssize_t wrap_readlink(const char *path, char *buf, size_t size);
+ssize_t wrap_readlinkat(int dirfd, const char *path, char *buf, size_t size);
+
+/* ---- wrap_meta.c ---- */
 int wrap_chmod(const char *path, mode_t mode);
 int wrap_fchmodat(int dirfd, const char *path, mode_t mode, int flags);
 int wrap_fchmodat2(int dirfd, const char *path, mode_t mode, int flags);
@@ -69,8 +93,6 @@ int wrap_futimesat(int dirfd, const char *path, const struct timeval times[2]);
 int wrap_utimensat(int dirfd, const char *path, const struct timespec times[2], int flags);
 int wrap_futimens(int fd, const struct timespec times[2]);
 int wrap_truncate(const char *path, off_t length);
-ssize_t wrap_readlink(const char *path, char *buf, size_t size);
-ssize_t wrap_readlinkat(int dirfd, const char *path, char *buf, size_t size);
 
 /* ---- wrap_change.c ---- */
 int wrap_mkdir(const char *path, mode_t mode);
