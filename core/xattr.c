@@ -40,6 +40,8 @@ static ssize_t list_of(const struct ovl_source *from, char *list, size_t n)
 static int copy_one(const struct ovl_source *from, const char *to, const char *name, char *value)
 {
     ssize_t n = get(from, name, value);
+    if (n == -EACCES && ovl_has_prefix(name, "user."))
+        return -EACCES; /* it is the object's content as its data are: what can't be read can't be copied up */
     if (n >= 0)
         n = ovl_sys_lsetxattr(to, name, value, (size_t)n, 0);
     if (n >= 0)

@@ -379,6 +379,26 @@ def test_an_unreadable_empty_file_can_be_copied_up(world, user_only):
     assert sorted(os.listdir(side.upper)) == [".wh.old", "lock", "m", "new", "pwd.lock"]
 
 
+def test_attributes_that_can_not_be_read_are_not_lost(world, user_only):
+    """C-3.3, C-3.9: what the caller can't read of an object can't be copied up: EACCES, and nothing changed."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to make layers of another owner")
+    closed = Dir(mode=0o700, xattrs={"user.k": "v"})
+    side = world.ovl([{"d/": closed, "e/": closed, "into/": Dir(mode=0o733, xattrs={"user.k": "v"}),
+                       "lock": File(content="", mode=0o600, xattrs={"user.k": "v"}), "plain/": Dir(mode=0o700)}],
+                     upper={}, lower_owner=(0, 0))
+    lines = side.opsh("""
+        chmod @/d 0755
+        rename @/e @/new
+        put @/into/f x
+        append @/lock x
+    """)[0]
+    assert lines == ["EACCES"] * 4
+    assert os.listdir(side.upper) == []
+    assert side.opsh("chmod @/plain 0755")[0] == ["ok"]
+    assert os.listdir(side.upper) == ["plain"]
+
+
 def test_set_id_bits_go_where_the_owner_can_not_be_kept(world, user_only):
     """C-3.3."""
     if os.geteuid() != 0:
