@@ -2,24 +2,43 @@
 """What is wrong with the answers of a case's sides."""
 
 import re
+from dataclasses import dataclass
 
 import compare
 import differences
 
 
-UPPER_CLOSED = re.compile("status 125 libovl: OVL_CONF: upperdir=.*: can't be written: permission denied")
+UPPER_CLOSED = re.compile(r"ovl: executor \d+: status 125 libovl: OVL_CONF: upperdir=\S*: can't be written: permission "
+                          r"denied; name a directory that you may write to\s*")
 
 
 # The difference 'surroundings': by a path that led out of the mount, the folder of the side was closed.
 LOCKED_OUT = "executor 0: status ? "
 
 
+@dataclass(frozen=True)
+class Found:
+    """The first answer of a script that is wrong."""
+    problem: str
+    at: tuple  # script and operation
+    got: dict  # the answers
+
+
 class Verdict:
     def __init__(self):
-        self.problems, self.operations, self.succeeded = [], 0, 0
+        self.operations, self.succeeded = 0, 0
+        self.failures, self.found, self.trees = [], [], []  # to run; one Found a script at most; what is left in the end
         self.ended = False  # by a difference of ours, after which the trees can't be compared
-        self.at = None  # the first problem's script and operation
-        self.got = {}  # the answers to that
+
+    @property
+    def problems(self):
+        return self.failures + [found.problem for found in self.found] + self.trees
+
+    def explain(self, explains):
+        """Take away what explains(found) can explain, and the trees with it."""
+        left = [found for found in self.found if not explains(found)]
+        if len(left) < len(self.found):
+            self.found, self.trees, self.ended = left, [], True
 
     @property
     def signature(self):
@@ -37,10 +56,11 @@ def judge(case, outcomes):
         verdict.ended = True
         return verdict
     for name, outcome in outcomes.items():
-        verdict.problems += [f"{name}: {problem}" for problem in outcome.problems]
-    if len(verdict.problems) == 1 and case.user and UPPER_CLOSED.search(verdict.problems[0]):
-        verdict.problems, verdict.ended = [], True  # the difference 'closed-upper'
-    if verdict.problems or verdict.ended:
+        verdict.failures += [f"{name}: {problem}" for problem in outcome.problems]
+    if verdict.failures and getattr(outcomes.get("ovl"), "closed", False) and all(
+            map(UPPER_CLOSED.fullmatch, verdict.failures)):
+        verdict.failures, verdict.ended = [], True  # the difference 'closed-upper'
+    if verdict.failures or verdict.ended:
         return verdict
     dropped = set()  # sides that went another, explained way
     if case.foreign:
@@ -58,12 +78,12 @@ def judge(case, outcomes):
         return verdict
     if len(case.scripts) == 1:
         trees = {name: outcome.answers[0][-1] for name, outcome in outcomes.items() if name not in dropped}
-        judge_trees("tree", trees, verdict)
+        verdict.trees += judge_trees("tree", trees)
     trees = {name: outcome.answers[-1][-1] for name, outcome in outcomes.items() if name not in dropped}
-    judge_trees("new process", trees, verdict)
+    verdict.trees += judge_trees("new process", trees)
     if "ovl" in outcomes and hasattr(outcomes["ovl"], "view"):
         seen = {"kernel": outcomes["ovl"].view, "ovl": outcomes["ovl"].answers[-1][-1]}
-        judge_trees("kernel's view of the upper", seen, verdict)
+        verdict.trees += judge_trees("kernel's view of the upper", seen)
     return verdict
 
 
@@ -81,7 +101,7 @@ def judge_script(i, script, answers, dropped, verdict, case):
     verdict.operations += len(script)
     for name, lines in answers.items():
         if len(lines) < len(script):
-            verdict.problems.append(f"{name}: {len(lines)} answers to {len(script)} operations")
+            verdict.failures.append(f"{name}: {len(lines)} answers to {len(script)} operations")
             return
     some = next(iter(answers.values()))
     verdict.succeeded += sum(line.startswith("ok") for line in some[:len(script)])
@@ -101,9 +121,9 @@ def judge_script(i, script, answers, dropped, verdict, case):
         if note.startswith("not-") or covered:
             continue
         if words[0] == "tree" and all(answer.startswith("ok") for answer in got.values()):
-            judge_trees(f"operation {n}", got, verdict)
-            if verdict.problems:
-                verdict.at, verdict.got = (i, n), got
+            problems = judge_trees(f"operation {n}", got)
+            if problems:
+                verdict.found.append(Found(*problems, (i, n), got))
                 return
             continue
         problem = judge_one(words, got)
@@ -116,9 +136,7 @@ def judge_script(i, script, answers, dropped, verdict, case):
             verdict.ended = True
             return
         if problem and parts is None:
-            verdict.problems.append(f"operation {n}: {problem}")
-            verdict.at = i, n
-            verdict.got = got
+            verdict.found.append(Found(f"operation {n}: {problem}", (i, n), got))
             return
         dropped |= went_another_way(words, got)
 
@@ -158,9 +176,10 @@ def split(line):
     return tuple(words.split()), note
 
 
-def judge_trees(what, trees, verdict):
+def judge_trees(what, trees):
+    """The first entry that is wrong, if there is one, as a list."""
     if len(set(trees.values())) <= 1:
-        return
+        return []
     entries = {name: dict(compare.tree_entries(tree)) for name, tree in trees.items()}
     for key in dict.fromkeys(key for facts in entries.values() for key in facts):
         got = {name: facts.get(key, "(absent)") for name, facts in entries.items()}
@@ -168,5 +187,5 @@ def judge_trees(what, trees, verdict):
         problem = judge_one(words, got)
         others = {answer for name, answer in got.items() if name != "ovl"}
         if problem and differences.ours(words, others, got.get("ovl", "")) is None:
-            verdict.problems.append(f"{what}: {problem}")
-            return
+            return [f"{what}: {problem}"]
+    return []

@@ -90,9 +90,8 @@ class Bench:
         else:
             without = ()
         verdict = judge.judge(case, self.sides.run(case, without))
-        if verdict.at and any(explains(case, verdict, without) for explains in (
-                self.is_older_view, self.is_in_removed, self.is_barred, self.is_unsearchable)):
-            verdict.problems, verdict.ended = [], True
+        verdict.explain(lambda found: any(explains(case, found, without) for explains in (
+            self.is_older_view, self.is_in_removed, self.is_barred, self.is_unsearchable)))
         return verdict
 
     def ask(self, case, at, questions, without):
@@ -101,42 +100,43 @@ class Bench:
         outcome = next(iter(self.sides.run(case.with_before(i, n, questions), (*without, "ovl")).values()))
         return outcome.answers[i][n:n + len(questions)]
 
-    def is_in_removed(self, case, verdict, without):
+    def is_in_removed(self, case, found, without):
         """The difference 'removed-directory-order': a path that begins in a directory which is removed."""
-        words = judge.split(case.line(verdict.at))[0]
+        words = judge.split(case.line(found.at))[0]
         if not any(differences.is_relative(word) for word in words[1:]) or not {"ENOENT", "EACCES"} & set(
-                verdict.got.values()):
+                found.got.values()):
             return False
-        answers = self.ask(case, verdict.at, case.whereabouts(verdict.at), without)
+        answers = self.ask(case, found.at, case.whereabouts(found.at), without)
         return answers[0] == "ENOENT" or any(answer.endswith(differences.DELETED) for answer in answers)
 
-    def is_barred(self, case, verdict, without):
+    def is_barred(self, case, found, without):
         """The difference 'barred-directory': a path that begins below a directory that may not be searched."""
-        answer = verdict.got.get("ovl", "")
+        answer = found.got.get("ovl", "")
         refused = answer == "EACCES" or "lstat:EACCES" in answer
-        if not case.user or not (refused or case.line(verdict.at).startswith("fident")):
+        if not case.user or not (refused or case.line(found.at).startswith("fident")):
             return False
-        places = [answer[3:] for answer in self.ask(case, verdict.at, case.whereabouts(verdict.at), without)
+        places = [answer[3:] for answer in self.ask(case, found.at, case.whereabouts(found.at), without)
                   if answer.startswith("ok @")]
-        return bool(places) and "EACCES" in self.ask(case, verdict.at, [f"access {at} F_OK" for at in places], without)
+        return bool(places) and "EACCES" in self.ask(case, found.at, [f"access {at} F_OK" for at in places], without)
 
-    def is_unsearchable(self, case, verdict, without):
+    def is_unsearchable(self, case, found, without):
         """The difference 'unsearchable', of a directory that the generator took for another."""
-        words = judge.split(case.line(verdict.at))[0]
-        if not case.user or words[0] not in differences.LISTINGS or verdict.got.get("ovl") != "EACCES":
+        words = judge.split(case.line(found.at))[0]
+        if not case.user or words[0] not in differences.LISTINGS or found.got.get("ovl") != "EACCES":
             return False
         here = f"faccessat {words[1]} . X_OK" if words[1].isdigit() else f"access {words[1]} X_OK"
-        return self.ask(case, verdict.at, [here], without) == ["EACCES"]
+        return self.ask(case, found.at, [here], without) == ["EACCES"]
 
-    def is_older_view(self, case, verdict, without):
+    def is_older_view(self, case, found, without):
         """The difference 'older-view' where the generator did not foresee it: the answer is right when the file is
         copied up before it is opened."""
-        i, n = verdict.at
+        i, n = found.at
         early = case.copied_up_before(i, n)
         if early is None:
             return False
         again = judge.judge(early, self.sides.run(early, without))
-        return again.at is None and not again.problems or again.at is not None and again.at > (i, n + 1)
+        later = [found.at for found in again.found if found.at[0] == i]
+        return later[0] > (i, n + 1) if later else bool(again.found) or not again.problems
 
     def close(self):
         self.sides.close()

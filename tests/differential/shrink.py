@@ -34,11 +34,13 @@ def shrink(case, fails, seconds=45):
 
 
 def only(layer, paths):
-    """A layer with these paths.  Other names of a file whose first name goes become files."""
+    """A layer with these paths.  Where a file's first name goes, the next one takes its place for the others."""
     kept = {path: layer[path] for path in layer if path in set(paths)}
+    first = {}
     for path, item in kept.items():
         if isinstance(item, layers.Same) and item.path not in kept:
-            kept[path] = layer[item.path]
+            kept[path] = layers.same(first[item.path]) if item.path in first else layer[item.path]
+            first.setdefault(item.path, path)
     return kept
 
 

@@ -109,12 +109,18 @@ class Sides:
         if before != after:
             outcome.problems.append(f"C-3.1: a lower layer was changed: {changes(before, after)}")
         if name == "ovl" and case.upper is not None:
+            outcome.closed = case.user and not self.is_usable(side.upper)
             outcome.problems += [f"C-3.7: {mark}" for about, mark in marks_over_nothing(side).items()
                                  if about not in old_marks]
             if "kernel" in self.names and not case.has_links and not case.foreign:
                 with self.fresh_folder() as base:
                     self.view(case, base, side, outcome)
         return outcome
+
+    @staticmethod
+    def is_usable(folder):
+        """Whether its owner may write to it and search it."""
+        return os.stat(folder).st_mode & 0o300 == 0o300
 
     def command(self, side, name, i):
         """The shell's words that run one executor in the view of the side."""
