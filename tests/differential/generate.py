@@ -137,11 +137,19 @@ class Generator:
         if r < absent or self.goal and self.goal[:2] == (op, "none"):
             return self.rarest(op, self.absent, 2)
         place = self.rarest(op, lambda: self.existing(kinds if r < 0.85 else None))
+        return self.absent() if self.leads_away(*place) else place
+
+    def leads_away(self, folder, name, node):
+        """Whether a place is a link out of the mount, where each side is another place, or to what several processes
+        share, where the answers hang on who comes first."""
+        if node is None or node.kind != "link":
+            return False
         self.model.escaped = False
-        if place[2] is not None and place[2].kind == "link" and not self.model.resolve(*place[:2]):
-            if self.model.escaped:
-                return self.absent()  # outside, each side is another place
-        return place
+        end = self.model.resolve(folder, name)
+        if end is None:
+            return self.model.escaped
+        last = end[2] if end[2] is not None and end[2].kind == "dir" else end[0]
+        return self.home is not self.model.root and not last.is_below(self.home)
 
     # ---- aiming -----------------------------------------------------------------------------------------------------
 
@@ -166,12 +174,9 @@ class Generator:
         places = self.places.get((kind, state), ())
         for _ in range(min(6, len(places))):
             folder, name, node = self.random.choice(places)
-            self.model.escaped = False
             if self.state((folder, name, node)) != (kind, state) or folder.kids.get(name) is not node:
                 continue
-            if not self.model.is_alive(folder):
-                continue
-            if kind != "link" or self.model.resolve(folder, name) or not self.model.escaped:
+            if self.model.is_alive(folder) and not self.leads_away(folder, name, node):
                 return folder, name, node
         return None
 
