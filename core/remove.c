@@ -82,10 +82,11 @@ int ovl_unlink(struct ovl_ctx *ctx, struct ovl_node *node)
         return -EROFS;
     if (!node->exists)
         return -ENOENT;
-    if (S_ISDIR(node->st.st_mode))
-        return ovl_refused_first(ctx, node, -EISDIR);
+    bool is_dir = S_ISDIR(node->st.st_mode);
     if (node->slash)
-        return -ENOTDIR;
+        return is_dir ? -EISDIR : -ENOTDIR; /* before the directory is asked */
+    if (is_dir)
+        return ovl_refused_first(ctx, node, -EISDIR);
     size_t mark = ctx->used;
     r = -ESTALE;
     for (int i = 0; r == -ESTALE && i < TRIES; i++) {

@@ -96,7 +96,7 @@ FAULTS = [
           "return ctx->ops->mkdir(path, m->mode);", "return ctx->ops->mkdir(path, m->mode & ~(mode_t)022);"),
     Fault("read-only-file-written", "3.9", "core/permission.c",
           "return (want & ~(int)(st->st_mode >> class)) == 0;", "return true || class + want;", ("--as-user",)),
-    Fault("slash-ignored", "3.13", "core/remove.c", "if (node->slash)\n        return -ENOTDIR;\n    size_t mark", "size_t mark"),
+    Fault("slash-ignored", "3.13", "core/remove.c", "if (node->slash)\n        return is_dir ?", "if (0)\n        return is_dir ?"),
 ]
 
 

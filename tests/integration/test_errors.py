@@ -189,8 +189,8 @@ def test_links_are_refused_in_order(compare):
 
 
 def test_renames_are_refused_in_order(compare):
-    """Permission to change the directories comes before what is wrong with the objects."""
-    compare([LOW], """
+    """Permission to change the directories comes before what is wrong with the objects, but for a slash behind a name."""
+    compare([{"low/": Dir(mode=0o555), "low/sub/": None, "low/f": "1", **LOW}], """
         rename @/closed/f @/empty
         rename @/closed/sub @/f
         rename @/uf @/closed/sub
@@ -199,6 +199,11 @@ def test_renames_are_refused_in_order(compare):
         rmdir @/closed/full
         rmdir @/closed/sub
         unlink @/closed/sub
+        unlink @/closed/sub/
+        unlink @/closed/f/
+        unlink @/low/sub
+        unlink @/low/sub/
+        unlink @/low/f/
     """, upper={"closed/": Dir(mode=0o555), "closed/f": "1", "closed/sub/": None, "closed/full/x": "1", **UP})
 
 
