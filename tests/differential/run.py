@@ -91,7 +91,7 @@ class Bench:
             without = ()
         verdict = judge.judge(case, self.sides.run(case, without))
         verdict.explain(lambda found: any(explains(case, found, without) for explains in (
-            self.is_older_view, self.is_in_removed, self.is_barred, self.is_unsearchable)))
+            self.is_older_view, self.is_in_removed, self.is_of_removed, self.is_barred, self.is_unsearchable)))
         return verdict
 
     def ask(self, case, at, questions, without):
@@ -108,6 +108,16 @@ class Bench:
             return False
         answers = self.ask(case, found.at, case.whereabouts(found.at), without)
         return answers[0] == "ENOENT" or any(answer.endswith(differences.DELETED) for answer in answers)
+
+    def is_of_removed(self, case, found, without):
+        """The difference 'removed-directory', of a directory that the generator did not take for removed: what its
+        descriptor shows, and that it may be searched."""
+        words, answers = judge.split(case.line(found.at))[0], set(found.got.values())
+        if words[0] == "fchdir":
+            shows = found.got.get("ovl") == "ok" and answers == {"ok", "EACCES"}
+        else:
+            shows = (words[0] == "fstat" or '""' in words) and all(answer.startswith("ok d ") for answer in answers)
+        return shows and self.ask(case, found.at, [f"fdpath {words[1]}"], without)[0].endswith(differences.DELETED)
 
     def is_barred(self, case, found, without):
         """The difference 'barred-directory': a path that begins below a directory that may not be searched."""
