@@ -5,6 +5,7 @@ import copy
 import dataclasses
 import json
 
+import differences
 import layers
 
 KINDS = {kind.__name__: kind for kind in (layers.File, layers.Dir, layers.Link, layers.Fifo, layers.Device,
@@ -59,6 +60,12 @@ class Case:
         words = self.line(at).partition(" !")[0].split(" ")[1:]
         slots = [word for word in words if word.isdigit() and str(int(word)) == word and int(word) < SLOTS]
         return ["getcwd", *(f"fdpath {slot}" for slot in slots)]
+
+    def places(self, at):
+        """What an operation may name, each as a directory and a path from there.  Words that are none are among them."""
+        words = self.line(at).partition(" !")[0].split(" ")
+        return [f"{before if before.isdigit() else 'cwd'} {word}" for before, word in zip(words, words[1:])
+                if word[:1] == "@" or differences.is_relative(word)]
 
     def copied_up_before(self, i, n):
         """The case with the file that operation n of script i reads by a descriptor copied up before it is opened, or None

@@ -91,7 +91,8 @@ class Bench:
             without = ()
         verdict = judge.judge(case, self.sides.run(case, without))
         verdict.explain(lambda found: any(explains(case, found, without) for explains in (
-            self.is_older_view, self.is_in_removed, self.is_of_removed, self.is_barred, self.is_unsearchable)))
+            self.is_older_view, self.is_in_removed, self.is_of_removed, self.is_barred, self.is_unsearchable,
+            self.is_unreadable)))
         return verdict
 
     def ask(self, case, at, questions, without):
@@ -136,6 +137,16 @@ class Bench:
             return False
         here = f"faccessat {words[1]} . X_OK" if words[1].isdigit() else f"access {words[1]} X_OK"
         return self.ask(case, found.at, [here], without) == ["EACCES"]
+
+    def is_unreadable(self, case, found, without):
+        """The difference 'unreadable', of what the generator took for something else: it is root's on the bare side too."""
+        if not case.foreign or found.got.get("ovl") != "EACCES" or not differences.covers("unreadable",
+                                                                                         set(found.got.values())):
+            return False
+        places = case.places(found.at)
+        answers = self.ask(case, found.at, [line for place in places for line in (
+            f"fstatat {place} 0", f"faccessat {place} R_OK 0")], without)
+        return any(" 0:0 " in what and may == "EACCES" for what, may in zip(answers[::2], answers[1::2]))
 
     def is_older_view(self, case, found, without):
         """The difference 'older-view' where the generator did not foresee it: the answer is right when the file is
