@@ -7,13 +7,9 @@ from dataclasses import dataclass
 import compare
 import differences
 
-
 UPPER_CLOSED = re.compile(r"ovl: executor \d+: status 125 libovl: OVL_CONF: upperdir=\S*: can't be written: permission "
                           r"denied; name a directory that you may write to\s*")
-
-
-# The difference 'surroundings': by a path that led out of the mount, the folder of the side was closed.
-LOCKED_OUT = "executor 0: status ? "
+LOCKED_OUT = re.compile(r"\w+: (view: )?executor \d+: status \? ")  # its status could not be written
 
 
 @dataclass(frozen=True)
@@ -52,11 +48,11 @@ class Verdict:
 
 def judge(case, outcomes):
     verdict = Verdict()
-    if all(LOCKED_OUT in outcomes[name].problems for name in ("bare", "ovl") if name in outcomes):
-        verdict.ended = True
-        return verdict
     for name, outcome in outcomes.items():
         verdict.failures += [f"{name}: {problem}" for problem in outcome.problems]
+    if all(outcomes[name].locked_out for name in ("bare", "ovl") if name in outcomes):
+        verdict.failures = [failure for failure in verdict.failures if not LOCKED_OUT.match(failure)]
+        verdict.ended = True  # the difference 'surroundings': by a path that led out, the folder of the side was closed
     if verdict.failures and getattr(outcomes.get("ovl"), "closed", False) and all(
             map(UPPER_CLOSED.fullmatch, verdict.failures)):
         verdict.failures, verdict.ended = [], True  # the difference 'closed-upper'

@@ -105,11 +105,12 @@ class Sides:
         before = [kept(layers.fingerprint(root), case) for root in roots]
         old_marks = marks_over_nothing(side) if name == "ovl" and case.upper is not None else {}
         outcome = self.answers(side, name, case)
+        outcome.locked_out = self.is_closed(side.base) or self.is_closed(side.outside)
         after = [kept(layers.fingerprint(root), case) for root in roots]
         if before != after:
             outcome.problems.append(f"C-3.1: a lower layer was changed: {changes(before, after)}")
         if name == "ovl" and case.upper is not None:
-            outcome.closed = case.user and not self.is_usable(side.upper)
+            outcome.closed = self.is_closed(side.upper)
             outcome.problems += [f"C-3.7: {mark}" for about, mark in marks_over_nothing(side).items()
                                  if about not in old_marks]
             if "kernel" in self.names and not case.has_links and not case.foreign:
@@ -117,10 +118,12 @@ class Sides:
                     self.view(case, base, side, outcome)
         return outcome
 
-    @staticmethod
-    def is_usable(folder):
-        """Whether its owner may write to it and search it."""
-        return os.stat(folder).st_mode & 0o300 == 0o300
+    def is_closed(self, folder):
+        """Whether an ordinary user whose it is may not write to it or search it any more."""
+        try:
+            return not self.role.root and os.stat(folder).st_mode & 0o300 != 0o300
+        except PermissionError:
+            return True
 
     def command(self, side, name, i):
         """The shell's words that run one executor in the view of the side."""
