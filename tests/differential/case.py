@@ -55,17 +55,22 @@ class Case:
         i, n = at
         return self.scripts[i][n]
 
+    def words(self, at):
+        return self.line(at).partition(" !")[0].split(" ")
+
+    def slots(self, at):
+        return [word for word in self.words(at)[1:] if word.isdigit() and str(int(word)) == word and int(word) < SLOTS]
+
     def whereabouts(self, at):
         """Operations that ask where the directories are that an operation begins at."""
-        words = self.line(at).partition(" !")[0].split(" ")[1:]
-        slots = [word for word in words if word.isdigit() and str(int(word)) == word and int(word) < SLOTS]
-        return ["getcwd", *(f"fdpath {slot}" for slot in slots)]
+        return ["getcwd", *(f"fdpath {slot}" for slot in self.slots(at))]
 
-    def places(self, at):
-        """What an operation may name, each as a directory and a path from there.  Words that are none are among them."""
-        words = self.line(at).partition(" !")[0].split(" ")
-        return [f"{before if before.isdigit() else 'cwd'} {word}" for before, word in zip(words, words[1:])
-                if word[:1] == "@" or differences.is_relative(word)]
+    def objects(self, at):
+        """What an operation may be about: (directory and path, flags).  What means something else is among them."""
+        words = self.words(at)
+        return [(f"{before if before.isdigit() else 'cwd'} {word}", "0") for before, word in zip(words, words[1:])
+                if word[:1] == "@" or differences.is_relative(word)] + [
+                    (f'{slot} ""', "AT_EMPTY_PATH") for slot in self.slots(at)]
 
     def copied_up_before(self, i, n):
         """The case with the file that operation n of script i reads by a descriptor copied up before it is opened, or None

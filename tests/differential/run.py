@@ -143,9 +143,8 @@ class Bench:
         if not case.foreign or found.got.get("ovl") != "EACCES" or not differences.covers("unreadable",
                                                                                          set(found.got.values())):
             return False
-        places = case.places(found.at)
-        answers = self.ask(case, found.at, [line for place in places for line in (
-            f"fstatat {place} 0", f"faccessat {place} R_OK 0")], without)
+        answers = self.ask(case, found.at, [line for what, flags in case.objects(found.at) for line in (
+            f"fstatat {what} {flags}", f"faccessat {what} R_OK {flags}")], without)
         return any(" 0:0 " in what and may == "EACCES" for what, may in zip(answers[::2], answers[1::2]))
 
     def is_older_view(self, case, found, without):

@@ -65,7 +65,8 @@ DIFFERENCES = [
         "hard-link-mode", "bare",
         "the mode that a lower file got by another of its names; overlayfs without index has broken the link (C-3.5)",
         lambda words, bare, kernel: words[0].lstrip("fl") in ("setxattr", "removexattr") and kernel == "EACCES" and
-        bare in ("ok", "ENODATA")),
+        bare in ("ok", "ENODATA"),
+        parts=True),
     Difference(
         "removed-fifo", "bare",
         "a FIFO of a lower layer that is open and was removed has its name there; opening it has copied it up",
