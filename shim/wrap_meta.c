@@ -51,25 +51,31 @@ static int find_by_flags(struct shim_call *call, int *dirfd, const char **path, 
     return find_for_change(call, dirfd, path, flags & AT_SYMLINK_NOFOLLOW);
 }
 
-struct mode_change {
+/* A new mode, or new owners: of a directory they say who may search it. */
+struct change {
     const char *path; /* NULL: by the descriptor */
     int fd;
-    mode_t mode;
     int flags;
+    bool of_owners;
+    mode_t mode;
+    uid_t uid;
+    gid_t gid;
 };
 
-static int set_mode(void *arg)
+static int make_change(void *arg)
 {
-    const struct mode_change *c = arg;
+    const struct change *c = arg;
+    if (c->of_owners)
+        return (int)shim_result(c->path ? REAL(fchownat)(AT_FDCWD, c->path, c->uid, c->gid, AT_SYMLINK_NOFOLLOW)
+                                        : REAL(fchown)(c->fd, c->uid, c->gid));
     return (int)shim_result(c->path ? REAL(fchmodat)(AT_FDCWD, c->path, c->mode, c->flags)
                                     : REAL(fchmod)(c->fd, c->mode));
 }
 
-/* Of a directory it says who may search it. */
-static int change_mode(const struct ovl_node *node, struct mode_change *c)
+static int change(const struct ovl_node *node, struct change *c)
 {
     bool is_search = S_ISDIR(node->st.st_mode) && !ovl_is_read_only(node->ovl);
-    return is_search ? ovl_change_search(node, set_mode, c) : set_mode(c);
+    return is_search ? ovl_change_search(node, make_change, c) : make_change(c);
 }
 
 /* fchmodat2(2), which libc has no function of that name for. */
@@ -84,8 +90,7 @@ int wrap_fchmodat2(int dirfd, const char *path, mode_t mode, int flags)
     else if (r == SHIM_INSIDE && (flags & AT_EMPTY_PATH) && S_ISLNK(call.node->st.st_mode))
         r = -EOPNOTSUPP; /* the link itself, which by its path would be followed */
     else if (r == SHIM_INSIDE)
-        r = change_mode(call.node,
-                        &(struct mode_change){.path = path, .mode = mode, .flags = flags & AT_SYMLINK_NOFOLLOW});
+        r = change(call.node, &(struct change){.path = path, .mode = mode, .flags = flags & AT_SYMLINK_NOFOLLOW});
     else if (r >= 0)
         r = (int)shim_result(REAL(fchmodat)(dirfd, path, mode, flags & AT_SYMLINK_NOFOLLOW));
     return (int)shim_leave(&call, r);
@@ -120,8 +125,8 @@ int wrap_fchownat(int dirfd, const char *path, uid_t uid, gid_t gid, int flags)
         return REAL(fchownat)(dirfd, path, uid, gid, flags);
     int r = find_by_flags(&call, &dirfd, &path, flags);
     if (r == SHIM_INSIDE)
-        flags |= AT_SYMLINK_NOFOLLOW; /* links were followed already */
-    if (r >= 0)
+        r = change(call.node, &(struct change){.path = path, .of_owners = true, .uid = uid, .gid = gid});
+    else if (r >= 0)
         r = (int)shim_result(REAL(fchownat)(dirfd, path, uid, gid, flags));
     return (int)shim_leave(&call, r);
 }
@@ -271,13 +276,24 @@ static int find_fd_for_change(struct shim_call *call, int fd, struct ovl_node **
 }
 
 /* A descriptor that the upper's object is open as, or of something outside. */
-static int change_mode_by_fd(struct shim_call *call, int fd, mode_t mode)
+static int change_descriptor(struct shim_call *call, struct change *c)
 {
-    struct mode_change change = {.fd = fd, .mode = mode};
     struct stat st;
-    bool is_dir = call->ctx.size && ovl_sys_fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
-    struct ovl_node *node = is_dir ? shim_directory_of(call, fd) : NULL;
-    return node ? change_mode(node, &change) : set_mode(&change);
+    bool is_dir = call->ctx.size && ovl_sys_fstat(c->fd, &st) == 0 && S_ISDIR(st.st_mode);
+    struct ovl_node *node = is_dir ? shim_directory_of(call, c->fd) : NULL;
+    return node ? change(node, c) : make_change(c);
+}
+
+static int change_by_fd(struct shim_call *call, struct change *c)
+{
+    struct ovl_node *node;
+    int r = find_fd_for_change(call, c->fd, &node);
+    if (r == 0)
+        return change_descriptor(call, c);
+    if (r < 0)
+        return r;
+    c->path = node->real;
+    return change(node, c);
 }
 
 int wrap_fchmod(int fd, mode_t mode)
@@ -285,12 +301,7 @@ int wrap_fchmod(int fd, mode_t mode)
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(fchmod)(fd, mode);
-    struct ovl_node *node;
-    int r = find_fd_for_change(&call, fd, &node);
-    if (r == 1)
-        r = change_mode(node, &(struct mode_change){.path = node->real, .mode = mode});
-    else if (r == 0)
-        r = change_mode_by_fd(&call, fd, mode);
+    int r = change_by_fd(&call, &(struct change){.fd = fd, .mode = mode});
     return (int)shim_leave(&call, r);
 }
 
@@ -299,12 +310,7 @@ int wrap_fchown(int fd, uid_t uid, gid_t gid)
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(fchown)(fd, uid, gid);
-    struct ovl_node *node;
-    int r = find_fd_for_change(&call, fd, &node);
-    if (r == 1)
-        r = (int)shim_result(REAL(fchownat)(AT_FDCWD, node->real, uid, gid, AT_SYMLINK_NOFOLLOW));
-    else if (r == 0)
-        r = (int)shim_result(REAL(fchown)(fd, uid, gid));
+    int r = change_by_fd(&call, &(struct change){.fd = fd, .of_owners = true, .uid = uid, .gid = gid});
     return (int)shim_leave(&call, r);
 }
 

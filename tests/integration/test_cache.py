@@ -191,6 +191,20 @@ def test_search_permission(world, user_only):
             run.beside("chmod", "755", "@/d")
 
 
+def test_owners(world, root_only):
+    """C-3.9: who owns a directory that only its owner may search changes, by a path and by a descriptor."""
+    side = world.ovl([LOW], upper={"d/": layers.Dir(mode=0o700)})
+    bare = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "python3", "-c", TALK]
+    with Run(side, bare) as run:
+        assert run.line() == "ready"
+        for change in ("os.chown('{0}/d', {1}, 0)", "os.fchown(os.open('{0}/d', os.O_RDONLY), {1}, 0)"):
+            for owner, answer in ((0, "1"), (12345, "PermissionError"), (0, "1")):
+                run.beside("python3", "-c", "import os; " + change.format(side.mount, owner))
+                for _ in range(10):
+                    assert run.say(f"os.stat('{side.mount}/d/sub').st_mode // 0o40000") == answer
+                assert run.say(f"os.path.lexists('{side.mount}/d/none')") == "False"
+
+
 def test_capabilities(world, root_only):
     """What is kept for root is not told to one who is root by name only."""
     side = world.ovl([{"d/f": "x", "d/": layers.Dir(mode=0o700, owner=(12345, 12345))}], upper={})
