@@ -14,6 +14,7 @@
 #include "sys.h"
 
 #include <string.h>
+#include <sys/single_threaded.h>
 
 static bool may_be_inside(int dirfd)
 {
@@ -66,10 +67,18 @@ int shim_look(struct shim_call *call, int dirfd, const char *path, unsigned flag
     return 1;
 }
 
+/* What waits, for the other end of a FIFO, must be a cancellation point, which libc's function is and a system call is
+ * not.
+ */
+static bool may_wait(int flags)
+{
+    return !(flags & (O_PATH | O_NONBLOCK)) && !__libc_single_threaded;
+}
+
 int shim_open_outside(const struct shim_call *call, const char *path, int flags)
 {
-    if (!path || *path != '/' || !shim_real_is_libc() || call->ctx.size == 0 || ovl_log_wants(OVL_LOG_DEBUG) ||
-        shim_has_dotdot(path) || ovl_space_holds(call->ctx.space, path))
+    if (!path || *path != '/' || may_wait(flags) || !shim_real_is_libc() || call->ctx.size == 0 ||
+        ovl_log_wants(OVL_LOG_DEBUG) || shim_has_dotdot(path) || ovl_space_holds(call->ctx.space, path))
         return -EAGAIN;
     const struct ovl_open_how how = {.flags = ovl_openat2_flags(flags), .resolve = OVL_RESOLVE_NO_SYMLINKS};
     int fd = ovl_sys_openat2(AT_FDCWD, path, &how);
