@@ -13,5 +13,6 @@ int cmd_doctor(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_conf(int argc, char **argv);
 int cmd_discard(int argc, char **argv);
+int cmd_export(int argc, char **argv);
 
 #endif

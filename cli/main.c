@@ -26,6 +26,7 @@ static const struct command commands[] = {
     {"explain", "show where a name is, layer by layer", cmd_explain, false},
     {"conf", "check a configuration and print what it comes to", cmd_conf, false},
     {"doctor", "tell what works on this machine, and which programs are reached", cmd_doctor, false},
+    {"export", "write what was changed as a layer of an OCI image", cmd_export, true},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 
