@@ -27,6 +27,7 @@ static const struct command commands[] = {
     {"conf", "check a configuration and print what it comes to", cmd_conf, false},
     {"doctor", "tell what works on this machine, and which programs are reached", cmd_doctor, false},
     {"export", "write what was changed as a layer of an OCI image", cmd_export, true},
+    {"import", "make layers of images and archives", cmd_import, true},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 

@@ -430,6 +430,32 @@ static inline bool ovl_stack_has(const struct ovl_stack *s, unsigned i)
     return (s->bits[i / 64] >> (i % 64)) & 1;
 }
 
+/* ---- marks of layers that no run uses ------------------------------------------------------------- */
+/* For tools that read and write layers as directories.  `dir` is a real path of a directory, which can go by way of a
+ * descriptor: /proc/self/fd/N/. */
+enum ovl_mark {
+    OVL_MARK_NONE,      /* an object */
+    OVL_MARK_FILE,      /* .wh.NAME, OCI's whiteout */
+    OVL_MARK_DEVICE,    /* a 0/0 device, the kernel's */
+    OVL_MARK_ATTRIBUTE, /* an empty file with an attribute, for names that are too long for .wh. before them */
+    OVL_MARK_OPAQUE,    /* the file that makes its directory opaque */
+    OVL_MARK_STRAY      /* a name that begins with .wh. and is none of these: it is never seen, and hides nothing */
+};
+#define OVL_MARK_PREFIX 4 /* length of what stands before the name that is hidden (OVL_MARK_FILE) */
+/* What a name in the directory is: enum ovl_mark, or a negative errno. */
+int ovl_mark_of(struct ovl_ctx *ctx, const char *dir, const char *name);
+/* Hide a name, which is not there, in the form OVL_MARK_FILE or OVL_MARK_DEVICE. */
+int ovl_mark_hide(struct ovl_ctx *ctx, const char *dir, const char *name, enum ovl_mark form);
+/* By what the directory is opaque, and whether it may have whiteouts of the attribute form: bits, or a negative errno.
+ */
+#define OVL_OPAQUE_FILE 1u
+#define OVL_OPAQUE_ATTRIBUTE 2u
+#define OVL_OPAQUE_FOR_WHITEOUTS 4u
+int ovl_mark_opacity(struct ovl_ctx *ctx, const char *dir);
+/* Make it opaque in one of these forms (it may be so already), and take marks away. */
+int ovl_mark_set_opaque(struct ovl_ctx *ctx, const char *dir, enum ovl_mark form);
+int ovl_mark_drop_opaque(struct ovl_ctx *ctx, const char *dir, unsigned which);
+
 /* ---- changing ---------------------------------------------------------------------------------- */
 /* All fail with EROFS when the overlay is read-only, and follow the errors of the system call of the
  * same name.  The nodes must be fresh from ovl_resolve(); what they say is checked again under

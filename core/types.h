@@ -177,6 +177,7 @@ void ovl_anchors_drop(struct ovl_ctx *ctx);
 #define OVL_WH_PREFIX ".wh."
 #define OVL_WH_PREFIX_LENGTH 4
 #define OVL_WH_OPAQUE ".wh..wh..opq"
+#define OVL_WHITEOUT_MODE 0600 /* bits that no sensible umask takes away: the same upper whoever writes it */
 /* Begins the name of something half-made in the upper, beside the whiteout whose place it will take. */
 #define OVL_WH_ASIDE ".wh..wh.new-"
 static inline bool ovl_is_whiteout_device(const struct stat *st)
@@ -220,6 +221,11 @@ int ovl_whiteout_allow(struct ovl_ctx *ctx, const struct ovl_node *node);
 int ovl_whiteout_at_name(struct ovl_ctx *ctx, const struct ovl_node *node);
 /* Mark the upper directory `real` as opaque, or take away every mark in it. */
 int ovl_opaque_set(struct ovl_ctx *ctx, const struct ovl *o, const char *real);
+/* The same for a directory of any layer, by the attribute or by a file; and taking the attribute away. */
+int ovl_opaque_write(struct ovl_ctx *ctx, const char *real, bool by_attribute);
+int ovl_opaque_remove_attributes(const char *real);
+/* Make a whiteout of the attribute form aside, for a name in this directory, which from now on can hold it. */
+int ovl_whiteout_attribute(const char *dir, const char *aside);
 int ovl_markers_clear(struct ovl_ctx *ctx, const struct ovl *o, const char *real);
 /* Remove the marks from an upper directory below which no lower layer takes part any more: they hide nothing. What is
  * visible stays, and so do the times. */

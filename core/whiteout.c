@@ -13,7 +13,6 @@
 #define XATTR_REDIRECT "overlay.redirect"
 #define XATTR_METACOPY "overlay.metacopy"
 #define XATTR_IMPURE "overlay.impure"
-#define WHITEOUT_MODE 0600 /* bits that no sensible umask takes away: the same upper whoever writes it */
 
 static const char *const name_space[] = {"user.", "trusted."};
 
@@ -219,19 +218,25 @@ bool ovl_whiteout_takes_name(const struct ovl_node *node)
     return node->ovl->whiteout == OVL_WHITEOUT_KERNEL || is_too_long(node);
 }
 
-/* Mark the directory of a name in the upper as one that can hold the xattr form. */
-static int mark_directory(struct ovl_ctx *ctx, const struct ovl_node *node)
+/* Mark a directory as one that can hold the xattr form. */
+static int mark_directory(const char *dir)
+{
+    int marked = is_marked(dir, 'x');
+    if (marked != 0)
+        return marked < 0 ? marked : 0;
+    int r = ovl_sys_lsetxattr(dir, "user." XATTR_OPAQUE, "x", 1, 0);
+    return r == -EOPNOTSUPP ? -ENAMETOOLONG : r;
+}
+
+/* The directory of a name in the upper. */
+static int mark_parent(struct ovl_ctx *ctx, const struct ovl_node *node)
 {
     char *dir = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
     int r = dir ? ovl_upper_path(ctx, node, dir) : -ENOMEM;
     if (r < 0)
         return r;
     *(char *)(uintptr_t)ovl_strrchr(dir, '/') = '\0';
-    int marked = is_marked(dir, 'x');
-    if (marked != 0)
-        return marked < 0 ? marked : 0;
-    r = ovl_sys_lsetxattr(dir, "user." XATTR_OPAQUE, "x", 1, 0);
-    return r == -EOPNOTSUPP ? -ENAMETOOLONG : r;
+    return mark_directory(dir);
 }
 
 int ovl_whiteout_allow(struct ovl_ctx *ctx, const struct ovl_node *node)
@@ -240,20 +245,30 @@ int ovl_whiteout_allow(struct ovl_ctx *ctx, const struct ovl_node *node)
     if (node->ovl->whiteout == OVL_WHITEOUT_KERNEL)
         return 0;
     size_t mark = ctx->used;
-    int r = mark_directory(ctx, node);
+    int r = mark_parent(ctx, node);
     ovl_ctx_reset(ctx, mark);
     return r;
 }
 
 /* The xattr form is made aside and moved to its place, so that it is never seen as an empty file. */
+static int make_attribute_file(const char *aside)
+{
+    int r = ovl_sys_mknod(aside, S_IFREG | OVL_WHITEOUT_MODE, 0);
+    return r < 0 ? r : ovl_sys_lsetxattr(aside, "user." XATTR_WHITEOUT, "y", 1, 0);
+}
+
 static int make_xattr_form(struct ovl_ctx *ctx, const struct ovl_node *node, const char *aside)
 {
-    int r = ovl_sys_mknod(aside, S_IFREG | WHITEOUT_MODE, 0);
+    int r = make_attribute_file(aside);
     if (r == 0)
-        r = ovl_sys_lsetxattr(aside, "user." XATTR_WHITEOUT, "y", 1, 0);
-    if (r == 0)
-        r = mark_directory(ctx, node);
+        r = mark_parent(ctx, node);
     return r == -EOPNOTSUPP ? -ENAMETOOLONG : r;
+}
+
+int ovl_whiteout_attribute(const char *dir, const char *aside)
+{
+    int r = make_attribute_file(aside);
+    return r < 0 ? r : mark_directory(dir);
 }
 
 static int make_at_name(struct ovl_ctx *ctx, const struct ovl_node *node, char *aside, char *place)
@@ -293,7 +308,7 @@ int ovl_whiteout_make(struct ovl_ctx *ctx, const struct ovl_node *node)
     } else if (r == 0) {
         r = ovl_real_sibling(ctx, node->ovl->layer[0].path, ovl_relative(node->ovl, node->path), OVL_WH_PREFIX, a);
         if (r == 0)
-            r = ovl_sys_mknod(a, S_IFREG | WHITEOUT_MODE, 0);
+            r = ovl_sys_mknod(a, S_IFREG | OVL_WHITEOUT_MODE, 0);
         if (r == -EEXIST)
             r = is_marker_file(a) == 1 ? 0 : -EEXIST;
     }
@@ -340,12 +355,9 @@ struct marking {
     bool keep_opaque; /* of a sweep */
 };
 
-static int set_opaque(struct ovl_ctx *ctx, void *arg)
+int ovl_opaque_write(struct ovl_ctx *ctx, const char *real, bool by_attribute)
 {
-    const struct marking *marking = arg;
-    const struct ovl *o = marking->ovl;
-    const char *real = marking->real;
-    if (o->whiteout == OVL_WHITEOUT_KERNEL) {
+    if (by_attribute) {
         /* Mounted by root, overlayfs reads trusted.; mounted with userxattr, user. */
         int trusted = ovl_sys_lsetxattr(real, "trusted." XATTR_OPAQUE, "y", 1, 0);
         int user = ovl_sys_lsetxattr(real, "user." XATTR_OPAQUE, "y", 1, 0);
@@ -358,9 +370,15 @@ static int set_opaque(struct ovl_ctx *ctx, void *arg)
     ssize_t n = ovl_append(path, OVL_REAL_MAX, 0, real);
     if (n >= 0)
         n = ovl_append(path, OVL_REAL_MAX, (size_t)n, "/" OVL_WH_OPAQUE);
-    int r = n < 0 ? (int)n : ovl_sys_mknod(path, S_IFREG | WHITEOUT_MODE, 0);
+    int r = n < 0 ? (int)n : ovl_sys_mknod(path, S_IFREG | OVL_WHITEOUT_MODE, 0);
     ovl_ctx_reset(ctx, mark);
     return r == -EEXIST ? 0 : r;
+}
+
+static int set_opaque(struct ovl_ctx *ctx, void *arg)
+{
+    const struct marking *marking = arg;
+    return ovl_opaque_write(ctx, marking->real, marking->ovl->whiteout == OVL_WHITEOUT_KERNEL);
 }
 
 int ovl_opaque_set(struct ovl_ctx *ctx, const struct ovl *o, const char *real)
@@ -463,14 +481,23 @@ static int sweep_name(struct ovl_ctx *ctx, const char *real, const char *name)
     return r == -ENOTEMPTY || r == -ENOENT ? 0 : r;
 }
 
-static int remove_opaque_marks(struct ovl_ctx *ctx, const char *real)
+int ovl_opaque_remove_attributes(const char *real)
 {
     char full[64];
+    int r = 0;
     for (size_t i = 0; i < sizeof name_space / sizeof *name_space; i++) {
         ssize_t n = ovl_append(full, sizeof full, 0, name_space[i]);
         ovl_append(full, sizeof full, (size_t)n, XATTR_OPAQUE);
-        ovl_sys_lremovexattr(real, full);
+        int removed = ovl_sys_lremovexattr(real, full);
+        if (removed < 0 && !is_no_mark(removed))
+            r = removed;
     }
+    return r;
+}
+
+static int remove_opaque_marks(struct ovl_ctx *ctx, const char *real)
+{
+    ovl_opaque_remove_attributes(real);
     int r = clear_name(ctx, real, OVL_WH_OPAQUE);
     return r == -ENOENT ? 0 : r;
 }

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * An archive's objects become a layer.  Whiteouts stay as OCI has them, in files, but where such a file can't have the
+ * name; tree.c sees to it that nothing else than the layer is reached.
+ */
+#include "extract.h"
+
+#include "output.h"
+
+#include <archive_entry.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define WH_PREFIX ".wh."
+#define WH_OPAQUE ".wh..wh..opq"
+#define NOT_THERE "is not in this layer, and something is a hard link to it; nothing is imported"
+#define WH_RESERVED ".wh..wh." /* aufs' own, which OCI's layers inherited */
+
+static int refuse(const struct extraction *x, const char *name, const char *why)
+{
+    complain("%s: %s: %s", x->source, name, why);
+    return -1;
+}
+
+static int refuse_errno(const struct extraction *x, const char *name)
+{
+    return refuse(x, name, strerror(errno));
+}
+
+/* ---- names ------------------------------------------------------------------------------------------------- */
+
+/* A name as a path below the layer, without ".", doubled slashes and slashes at its ends, the caller's to free; NULL
+ * after a message. */
+static char *path_of(const struct extraction *x, const char *name)
+{
+    char *path = need(malloc(strlen(name) + 1)), *to = path;
+    for (const char *p = name; *p;) {
+        size_t n = strcspn(p, "/");
+        if (n == 2 && p[0] == '.' && p[1] == '.') {
+            refuse(x, name, "a name with '..' in it could lead out of the layer; nothing is imported");
+            free(path);
+            return NULL;
+        }
+        if (n > 0 && !(n == 1 && *p == '.')) {
+            if (to > path)
+                *to++ = '/';
+            memcpy(to, p, n);
+            to += n;
+        }
+        p += n + (p[n] == '/');
+    }
+    *to = '\0';
+    return path;
+}
+
+/* Go to the directory of a path; its last name is put into *name. */
+static int go_above(struct extraction *x, char *path, const char **name, bool make)
+{
+    char *slash = strrchr(path, '/');
+    *name = slash ? slash + 1 : path;
+    if (slash)
+        *slash = '\0';
+    int fd = tree_go(&x->tree, slash ? path : "", make);
+    if (slash)
+        *slash = '/';
+    if (fd >= 0)
+        return fd;
+    if (errno == ENOTDIR || errno == ELOOP)
+        return refuse(x, path, "goes through something that is no directory of this layer; nothing is imported");
+    return !make && errno == ENOENT ? refuse(x, path, NOT_THERE) : refuse_errno(x, path);
+}
+
+/* ---- content ----------------------------------------------------------------------------------------------- */
+
+static void tell_progress(struct extraction *x, uint64_t files)
+{
+    int64_t now = archive_filter_bytes(x->from, -1);
+    progress_add(x->progress, files, now > x->before ? (uint64_t)(now - x->before) : 0);
+    x->before = now;
+}
+
+static int write_at(int fd, const char *bytes, size_t n, off_t at)
+{
+    while (n > 0) {
+        ssize_t done = pwrite(fd, bytes, n, at);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0)
+            return -1;
+        bytes += done;
+        n -= (size_t)done;
+        at += done;
+    }
+    return 0;
+}
+
+struct content {
+    struct extraction *x;
+    const char *path;
+    off_t size; /* or -1 */
+};
+
+static int refuse_archive(const struct extraction *x, const char *path)
+{
+    const char *why = archive_error_string(x->from);
+    return refuse(x, path, why ? why : "can't be read");
+}
+
+static int write_content(void *arg, int fd)
+{
+    const struct content *c = arg;
+    const void *bytes;
+    size_t n;
+    la_int64_t at;
+    int r;
+    while ((r = archive_read_data_block(c->x->from, &bytes, &n, &at)) == ARCHIVE_OK) {
+        if (write_at(fd, bytes, n, at) < 0)
+            return refuse_errno(c->x, c->path);
+        tell_progress(c->x, 0);
+    }
+    if (r != ARCHIVE_EOF)
+        return refuse_archive(c->x, c->path);
+    return c->size >= 0 && ftruncate(fd, c->size) < 0 ? refuse_errno(c->x, c->path) : 0;
+}
+
+/* ---- objects ----------------------------------------------------------------------------------------------- */
+
+static void describe(struct archive_entry *entry, struct object *o)
+{
+    const char *name;
+    const void *value;
+    size_t size;
+    *o = (struct object){.target = archive_entry_symlink(entry)};
+    o->st.st_mode = archive_entry_filetype(entry) | archive_entry_perm(entry);
+    o->st.st_uid = (uid_t)archive_entry_uid(entry);
+    o->st.st_gid = (gid_t)archive_entry_gid(entry);
+    o->st.st_rdev = makedev((unsigned)archive_entry_rdevmajor(entry), (unsigned)archive_entry_rdevminor(entry));
+    o->st.st_mtim = (struct timespec){archive_entry_mtime(entry), archive_entry_mtime_nsec(entry)};
+    archive_entry_xattr_reset(entry);
+    while (archive_entry_xattr_next(entry, &name, &value, &size) == ARCHIVE_OK)
+        if (!ovl_is_private_xattr(name))
+            xattrs_add(&o->xattrs, name, value, size);
+}
+
+static int make_directory(struct extraction *x, const char *path, struct object *o)
+{
+    if (tree_go(&x->tree, path, true) < 0 || tree_dress(&x->tree, o) < 0)
+        return refuse_errno(x, *path ? path : ".");
+    return 0;
+}
+
+/* An archive may have a name twice: the last one counts, but directories are kept. */
+static int make_room(struct extraction *x, int fd, const char *path, const char *name, mode_t mode)
+{
+    struct stat st;
+    if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : refuse_errno(x, path);
+    if (S_ISDIR(st.st_mode) && S_ISDIR(mode))
+        return 0;
+    int r = tree_remove(&x->tree, name);
+    return r == -1 ? refuse_errno(x, path) : r;
+}
+
+static int make_object(struct extraction *x, int fd, const char *path, const char *name, struct archive_entry *entry,
+                       struct object *o)
+{
+    struct content content = {x, path, archive_entry_size_is_set(entry) ? archive_entry_size(entry) : -1};
+    o->write = write_content;
+    o->arg = &content;
+    if ((S_ISCHR(o->st.st_mode) || S_ISBLK(o->st.st_mode)) && geteuid() != 0) {
+        x->devices_left++;
+        return 0;
+    }
+    if (S_ISLNK(o->st.st_mode) && !o->target)
+        return refuse(x, path, "a symbolic link without a target");
+    int r = S_ISDIR(o->st.st_mode) ? make_directory(x, path, o) : object_make(fd, name, o);
+    return r == -1 && !S_ISDIR(o->st.st_mode) ? refuse_errno(x, path) : r;
+}
+
+/* A file of the layer, found as the directory of any name is: not through links. */
+static int make_link(struct extraction *x, char *path, const char *to)
+{
+    char *target = path_of(x, to);
+    const char *from_name, *name;
+    int r = target ? go_above(x, target, &from_name, false) : -1;
+    int from = r < 0 ? -1 : fcntl(r, F_DUPFD_CLOEXEC, 0);
+    int fd = from < 0 ? -1 : go_above(x, path, &name, true);
+    if (fd < 0) {
+        r = -1;
+    } else if (linkat(from, from_name, fd, name, 0) < 0) {
+        r = errno == ENOENT ? refuse(x, target, NOT_THERE) : refuse_errno(x, path);
+    } else {
+        r = 0;
+    }
+    if (from >= 0)
+        close(from);
+    free(target);
+    return r;
+}
+
+/* ---- whiteouts --------------------------------------------------------------------------------------------- */
+
+static bool is_device_whiteout(const struct object *o)
+{
+    return S_ISCHR(o->st.st_mode) && o->st.st_rdev == 0;
+}
+
+static int make_mark(struct extraction *x, int fd, const char *path, const char *hidden)
+{
+    char *dir = path_in(fd, ".");
+    int r =
+        hidden ? ovl_mark_hide(&x->ctx, dir, hidden, OVL_MARK_FILE) : ovl_mark_set_opaque(&x->ctx, dir, OVL_MARK_FILE);
+    free(dir);
+    x->whiteouts++;
+    if (r == 0 || r == -EEXIST)
+        return 0;
+    errno = -r;
+    return refuse_errno(x, path);
+}
+
+static int put_whiteout(struct extraction *x, int fd, const char *path, const char *name)
+{
+    const char *hidden = name + strlen(WH_PREFIX);
+    if (strcmp(name, WH_OPAQUE) == 0)
+        return make_mark(x, fd, path, NULL);
+    if (strncmp(name, WH_RESERVED, strlen(WH_RESERVED)) == 0)
+        return 0;
+    if (!*hidden || strcmp(hidden, ".") == 0 || strcmp(hidden, "..") == 0)
+        return refuse(x, path, "a whiteout that names nothing");
+    return make_mark(x, fd, path, hidden);
+}
+
+/* ---- the archive ------------------------------------------------------------------------------------------- */
+
+static int put(struct extraction *x, char *path, struct archive_entry *entry, struct object *o)
+{
+    const char *name;
+    if (!*path)
+        return S_ISDIR(o->st.st_mode) ? make_directory(x, path, o) : refuse(x, "/", "is no directory");
+    int fd = go_above(x, path, &name, true);
+    if (fd < 0)
+        return -1;
+    if (strncmp(name, WH_PREFIX, strlen(WH_PREFIX)) == 0)
+        return put_whiteout(x, fd, path, name);
+    int r = make_room(x, fd, path, name, archive_entry_hardlink(entry) ? S_IFREG : o->st.st_mode);
+    if (r < 0)
+        return r;
+    if (archive_entry_hardlink(entry))
+        return make_link(x, path, archive_entry_hardlink(entry));
+    if (is_device_whiteout(o))
+        return make_mark(x, fd, path, name);
+    x->objects++;
+    return make_object(x, fd, path, name, entry, o);
+}
+
+static int extract_entry(struct extraction *x, struct archive_entry *entry)
+{
+    struct object o;
+    const char *name = archive_entry_pathname(entry);
+    if (!name)
+        return refuse(x, "an entry", "has no name that can be read");
+    char *path = path_of(x, name);
+    if (!path)
+        return -1;
+    describe(entry, &o);
+    int r = put(x, path, entry, &o);
+    x->xattrs_left += o.lost_xattrs;
+    xattrs_free(&o.xattrs);
+    free(path);
+    tell_progress(x, 1);
+    return r;
+}
+
+static int extract_all(struct extraction *x)
+{
+    struct archive_entry *entry;
+    int got, r = 0;
+    while (r == 0 && ((got = archive_read_next_header(x->from, &entry)) == ARCHIVE_OK || got == ARCHIVE_WARN))
+        r = extract_entry(x, entry);
+    if (r < 0)
+        return -1;
+    if (got == ARCHIVE_EOF)
+        return 0;
+    const char *why = archive_error_string(x->from);
+    complain("%s: %s", x->source, why ? why : "can't be read");
+    return -1;
+}
+
+int extract(struct extraction *x, int root)
+{
+    x->before = 0;
+    if (ovl_ctx_begin(&x->ctx, NULL, &ovl_ops_kernel) < 0)
+        need(NULL);
+    int r = tree_open(&x->tree, root) < 0 ? refuse_errno(x, "the layer's directory") : extract_all(x);
+    if (tree_close(&x->tree) < 0 && r == 0)
+        r = refuse_errno(x, "a directory's mode or time");
+    ovl_ctx_end(&x->ctx);
+    return r;
+}

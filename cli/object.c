@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Making objects as they are described.
+ */
+#include "object.h"
+
+#include "output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ovl.h>
+#include <stdlib.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+char *path_in(int dir, const char *name)
+{
+    return text("/proc/self/fd/%d/%s", dir, name);
+}
+
+/* ---- metadata -------------------------------------------------------------------------------------------- */
+
+/* The owner, as far as the caller may give it; *mode loses what would be somebody else's. */
+static int set_owner(int dir, const char *name, const struct stat *wanted, mode_t *mode)
+{
+    struct stat now;
+    if (fstatat(dir, name, &now, AT_SYMLINK_NOFOLLOW) < 0)
+        return -1;
+    if (now.st_uid != wanted->st_uid || now.st_gid != wanted->st_gid) {
+        if (fchownat(dir, name, wanted->st_uid, wanted->st_gid, AT_SYMLINK_NOFOLLOW) == 0)
+            return 0;
+        if (errno != EPERM && errno != EINVAL)
+            return -1;
+        if (fchownat(dir, name, (uid_t)-1, wanted->st_gid, AT_SYMLINK_NOFOLLOW) == 0)
+            now.st_gid = wanted->st_gid;
+    }
+    if (now.st_uid != wanted->st_uid)
+        *mode &= ~(mode_t)S_ISUID;
+    if (now.st_gid != wanted->st_gid && !S_ISDIR(*mode))
+        *mode &= ~(mode_t)S_ISGID;
+    return 0;
+}
+
+static bool is_droppable(int error)
+{
+    return error == EPERM || error == EACCES || error == EOPNOTSUPP || error == EINVAL;
+}
+
+static int set_xattrs(int dir, const char *name, struct object *o)
+{
+    char *path = path_in(dir, name);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < o->xattrs.count; i++) {
+        const struct xattr *x = &o->xattrs.at[i];
+        if (lsetxattr(path, x->name, x->value, x->size, 0) == 0)
+            continue;
+        r = is_droppable(errno) ? 0 : -1;
+        o->lost_xattrs = true;
+    }
+    free(path);
+    return r;
+}
+
+/* The mode comes last: it may forbid the rest, and a change of the owner takes bits away. */
+int object_dress(int dir, const char *name, struct object *o)
+{
+    mode_t mode = o->st.st_mode;
+    if (set_owner(dir, name, &o->st, &mode) < 0 || set_xattrs(dir, name, o) < 0)
+        return -1;
+    const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, o->st.st_mtim};
+    if (utimensat(dir, name, times, AT_SYMLINK_NOFOLLOW) < 0)
+        return -1;
+    return S_ISLNK(mode) ? 0 : fchmodat(dir, name, mode & 07777, 0);
+}
+
+/* ---- making ------------------------------------------------------------------------------------------------ */
+
+static int make_file(int dir, const char *name, const struct object *o)
+{
+    int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -1;
+    int r = o->write && o->write(o->arg, fd) < 0 ? -2 : 0;
+    if (close(fd) < 0 && r == 0)
+        r = -1;
+    return r;
+}
+
+static int make_bare(int dir, const char *name, const struct object *o)
+{
+    switch (o->st.st_mode & S_IFMT) {
+    case S_IFREG:
+        return make_file(dir, name, o);
+    case S_IFDIR:
+        return mkdirat(dir, name, 0700);
+    case S_IFLNK:
+        return symlinkat(o->target, dir, name);
+    default:
+        return mknodat(dir, name, (o->st.st_mode & S_IFMT) | 0600, o->st.st_rdev);
+    }
+}
+
+int object_drop_acls(int dir, const char *name, mode_t mode)
+{
+    static const char *const acl[] = {"system.posix_acl_access", OVL_ACL_DEFAULT};
+    char *path = path_in(dir, name);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < (S_ISDIR(mode) ? 2 : 1); i++)
+        r = lremovexattr(path, acl[i]) < 0 && errno != ENODATA && errno != EOPNOTSUPP ? -1 : 0;
+    free(path);
+    return r;
+}
+
+int object_make(int dir, const char *name, struct object *o)
+{
+    int r = make_bare(dir, name, o);
+    if (r == 0 && !S_ISLNK(o->st.st_mode))
+        r = object_drop_acls(dir, name, o->st.st_mode);
+    return r < 0 ? r : object_dress(dir, name, o);
+}

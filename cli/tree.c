@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A directory tree that is being changed.
+ */
+#include "tree.h"
+
+#include "output.h"
+#include "remove.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define OPEN_DIRECTORY (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+
+struct tree_dir {
+    char *name;
+    int fd;
+    mode_t mode; /* which it has when it is left */
+    struct timespec mtime;
+    bool widened;
+};
+
+/* As many directories on the way as may be open. */
+static void raise_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* By the descriptor alone: in a directory that may not be searched there is no ".". */
+static int set_mode(int fd, mode_t mode)
+{
+    char self[40];
+    snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
+    return chmod(self, mode);
+}
+
+static struct tree_dir *here(const struct tree *tree)
+{
+    return &tree->dir[tree->depth - 1];
+}
+
+static int push(struct tree *tree, const char *name, int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return -1;
+    bool widened = (st.st_mode & S_IRWXU) != S_IRWXU;
+    if (widened && set_mode(fd, (st.st_mode & 07777) | S_IRWXU) < 0)
+        return -1;
+    if (tree->depth == tree->room) {
+        tree->room = tree->room ? tree->room * 2 : 16;
+        tree->dir = need(realloc(tree->dir, tree->room * sizeof *tree->dir));
+    }
+    tree->dir[tree->depth++] = (struct tree_dir){
+        .name = need(strdup(name)), .fd = fd, .mode = st.st_mode & 07777, .mtime = st.st_mtim, .widened = widened};
+    return fd;
+}
+
+static int pop(struct tree *tree)
+{
+    struct tree_dir dir = *here(tree);
+    const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, dir.mtime};
+    int r = utimensat(dir.fd, ".", times, 0);
+    if (dir.widened && set_mode(dir.fd, dir.mode) < 0)
+        r = -1;
+    tree->depth--;
+    close(dir.fd);
+    free(dir.name);
+    return r;
+}
+
+int tree_open(struct tree *tree, int root)
+{
+    *tree = (struct tree){.dir = NULL};
+    raise_limit();
+    if (push(tree, "", root) >= 0)
+        return 0;
+    close(root);
+    return -1;
+}
+
+int tree_close(struct tree *tree)
+{
+    int r = 0;
+    while (tree->depth > 0)
+        if (pop(tree) < 0)
+            r = -1;
+    free(tree->dir);
+    *tree = (struct tree){.dir = NULL};
+    return r;
+}
+
+/* Make a directory as if its parent and the umask asked for nothing. */
+static int make_directory(int above, const char *name)
+{
+    if (mkdirat(above, name, 0755) < 0 || object_drop_acls(above, name, S_IFDIR) < 0)
+        return -1;
+    return fchmodat(above, name, 0755, 0);
+}
+
+static int enter(struct tree *tree, const char *name, bool make)
+{
+    const int above = here(tree)->fd;
+    int fd = openat(above, name, OPEN_DIRECTORY);
+    if (fd < 0 && errno == ENOENT && make && make_directory(above, name) == 0)
+        fd = openat(above, name, OPEN_DIRECTORY);
+    if (fd < 0 || push(tree, name, fd) >= 0)
+        return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+/* The number of directories on the way that are on the way to the path, too; *rest: what comes behind them. */
+static size_t common(const struct tree *tree, const char *path, const char **rest)
+{
+    size_t depth = 1;
+    for (*rest = path; depth < tree->depth; depth++) {
+        const char *name = tree->dir[depth].name;
+        size_t n = strlen(name);
+        if (strncmp(*rest, name, n) != 0 || ((*rest)[n] && (*rest)[n] != '/'))
+            break;
+        *rest += n + ((*rest)[n] == '/');
+    }
+    return depth;
+}
+
+int tree_go(struct tree *tree, const char *path, bool make)
+{
+    const char *rest;
+    size_t depth = common(tree, path, &rest);
+    while (tree->depth > depth)
+        if (pop(tree) < 0)
+            return -1;
+    int fd = here(tree)->fd;
+    while (*rest && fd >= 0) {
+        size_t n = strcspn(rest, "/");
+        char *name = need(strndup(rest, n));
+        fd = enter(tree, name, make);
+        free(name);
+        rest += n + (rest[n] == '/');
+    }
+    return fd;
+}
+
+int tree_dress(struct tree *tree, struct object *object)
+{
+    struct tree_dir *dir = here(tree);
+    if (object_dress(dir->fd, ".", object) < 0)
+        return -1;
+    struct stat st;
+    if (fstat(dir->fd, &st) < 0)
+        return -1;
+    dir->mode = st.st_mode & 07777;
+    dir->mtime = object->st.st_mtim;
+    dir->widened = (dir->mode & S_IRWXU) != S_IRWXU;
+    return dir->widened ? set_mode(dir->fd, dir->mode | S_IRWXU) : 0;
+}
+
+int tree_remove(const struct tree *tree, const char *name)
+{
+    int fd = here(tree)->fd;
+    if (unlinkat(fd, name, 0) == 0 || errno == ENOENT)
+        return 0;
+    if (errno != EISDIR && errno != EPERM)
+        return -1;
+    if (unlinkat(fd, name, AT_REMOVEDIR) == 0)
+        return 0;
+    if (errno != ENOTEMPTY && errno != EEXIST && errno != EACCES)
+        return -1;
+    char *path = path_in(fd, name);
+    int r = remove_tree(path); /* tells what it is by itself */
+    free(path);
+    return r < 0 ? -2 : 0;
+}

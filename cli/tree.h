@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A directory tree that is being changed: where one stands in it, as descriptors of the directories on the way.
+ *
+ * What must hold: no symbolic link in the tree is ever followed, whatever is in it or put there meanwhile, so that
+ * nothing outside of it is reached.  A directory's mode is no hindrance, and it has the time that it had, or was given,
+ * when it is left.  Memory is that of the way to where one stands.
+ */
+#ifndef CLI_TREE_H
+#define CLI_TREE_H
+
+#include "object.h"
+
+struct tree {
+    struct tree_dir *dir; /* the root, and those on the way */
+    size_t depth, room;
+};
+
+/* Begin at an open directory, which is the tree's from now on. */
+int tree_open(struct tree *tree, int root);
+/* Leave all of it. */
+int tree_close(struct tree *tree);
+/* Go to a directory, "" the root: its descriptor (for *at() calls only), or -1 with errno; ENOTDIR: something on the
+ * way is no directory, and ELOOP a symbolic link.  Missing ones are made if `make`. */
+int tree_go(struct tree *tree, const char *path, bool make);
+/* Give the directory that one stands in metadata; it gets mode and time when it is left. */
+int tree_dress(struct tree *tree, struct object *object);
+/* Remove a name there, and what is below it. */
+int tree_remove(const struct tree *tree, const char *name);
+
+#endif

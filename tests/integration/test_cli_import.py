@@ -1,0 +1,497 @@
+# SPDX-License-Identifier: MIT
+"""ovl import: archives and images become layers; what others write is read, and what leads out of a layer is refused."""
+
+import copy
+import gzip
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import zipfile
+
+import pytest
+
+import shuffled
+from layers import File, Link
+
+
+def member(name, content=None, **how):
+    info = tarfile.TarInfo(name)
+    info.mode = 0o644
+    info.mtime = 1_000_000_000
+    for key, value in how.items():
+        setattr(info, key, value)
+    data = (content or "").encode()
+    info.size = len(data) if info.type == tarfile.REGTYPE else 0
+    return info, data
+
+
+def folder(name, **how):
+    return member(name, type=tarfile.DIRTYPE, **{"mode": 0o755, **how})
+
+
+def symlink(name, to):
+    return member(name, type=tarfile.SYMTYPE, linkname=to)
+
+
+def hardlink(name, to):
+    return member(name, type=tarfile.LNKTYPE, linkname=to)
+
+
+def tar_bytes(*members, form=tarfile.PAX_FORMAT):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form) as tar:
+        for info, data in members:
+            tar.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def put(tool, name, data):
+    path = f"{tool.base}/{name}"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as f:
+        f.write(data)
+    tool.own(path)
+    return path
+
+
+def import_(tool, *args):
+    done = tool("import", "--to", "d", "--json", *args)
+    assert (done.status, done.err) == (0, ""), done.err
+    return done.json
+
+
+def seen(root):
+    """Path to what is there, content and mode."""
+    facts = {}
+    for where, folders, files in os.walk(root):
+        for name in folders + files:
+            path = os.path.join(where, name)
+            st = os.lstat(path)
+            content = os.readlink(path) if os.path.islink(path) else "/" if os.path.isdir(path) else open(path, "rb").read()
+            facts[os.path.relpath(path, root)] = (content, st.st_mode & 0o7777 if not os.path.islink(path) else 0)
+    return facts
+
+
+# ---- archives ----------------------------------------------------------------------------------------------
+
+
+def test_a_tar(tool):
+    put(tool, "a.tar", tar_bytes(folder("d", mode=0o700), member("d/f", "f"), hardlink("h", "d/f"), symlink("l", "/x"),
+                                 member("s", mode=0o444, mtime=5)))
+    result = import_(tool, "a.tar")
+    assert result == {"conf": "B/d/conf", "layers": [{"directory": "B/d/layer-001", "source": "a.tar", "objects": 4,
+                                                      "whiteouts": 0}],
+                      "devices_left_out": 0, "objects_without_attributes": 0}
+    assert seen(f"{tool.base}/d/layer-001") == {
+        "d": ("/", 0o700), "d/f": (b"f", 0o644), "h": (b"f", 0o644), "l": ("/x", 0), "s": (b"", 0o444)}
+    root = f"{tool.base}/d/layer-001"
+    assert os.stat(f"{root}/h").st_ino == os.stat(f"{root}/d/f").st_ino
+    assert (os.stat(f"{root}/s").st_mtime, os.stat(f"{root}/d").st_mtime) == (5, 1_000_000_000)
+    assert os.stat(f"{tool.base}/d").st_mode & 0o777 == 0o700
+
+
+def test_the_configuration_is_ready(tool):
+    put(tool, "a.tar", tar_bytes(member("f", "lower"), member("g", "lower"), member("h", "lower")))
+    put(tool, "b.tar.gz", gzip.compress(tar_bytes(member("f", "upper"), member(".wh.g"))))
+    done = tool("import", "--to", "d", "a.tar", "b.tar.gz")
+    assert (done.status, done.err) == (0, "")
+    assert done.out == "layer-001  a.tar\nlayer-002  b.tar.gz\novl run --conf B/d/conf -- COMMAND\n"
+    done = tool("run", "--conf", "d/conf", "sh", "-c", "cd $1; cat f h; ls; echo more >n", "sh", f"{tool.base}/d/merged")
+    assert (done.status, done.out) == (0, "upperlowerf\nh\n")
+    assert os.listdir(f"{tool.base}/d/upper") == ["n"]
+    done = tool("import", "--to", "e", "-m", "/some/where", "a.tar")
+    assert done.status == 0
+    assert tool("run", "--conf", "e/conf", "cat", "/some/where/f").out == "lower"
+
+
+def test_cpio_and_zip(tool):
+    tool.layer("l", {"d/f": File(content="f", mode=0o640), "link": Link(target="d/f"), "x": File(content="x", mode=0o755)})
+    subprocess.run("find . | cpio -o -H newc --quiet >../a.cpio" if shutil.which("cpio") else
+                   "bsdtar --format newc -cf ../a.cpio .", shell=True, cwd=f"{tool.base}/l", check=True)
+    with zipfile.ZipFile(f"{tool.base}/a.zip", "w") as z:
+        for name, mode, content in (("d/f", 0o100640, "f"), ("link", 0o120777, "d/f"), ("x", 0o100755, "x")):
+            info = zipfile.ZipInfo(name)
+            info.create_system, info.external_attr = 3, mode << 16
+            z.writestr(info, content)
+    for name in ("a.cpio", "a.zip"):
+        tool.own(f"{tool.base}/{name}")
+        import_(tool, name)
+        assert seen(f"{tool.base}/d/layer-001") == seen(f"{tool.base}/l"), name
+        shutil.rmtree(f"{tool.base}/d")
+
+
+def test_names_that_are_written_otherwise(tool):
+    """Absolute names are below the layer; a name that comes twice is the last one; what is missing above is made."""
+    put(tool, "a.tar", tar_bytes(member("/abs/f", "1"), member("./dot//f", "2"), member("twice", "old"), member("twice", "new"),
+                                 folder("was/dir"), member("was/dir/x"), symlink("was/dir", "y"), symlink("l", "x"),
+                                 folder("l"), member("l/in")))
+    import_(tool, "a.tar")
+    assert seen(f"{tool.base}/d/layer-001") == {
+        "abs": ("/", 0o755), "abs/f": (b"1", 0o644), "dot": ("/", 0o755), "dot/f": (b"2", 0o644), "twice": (b"new", 0o644),
+        "was": ("/", 0o755), "was/dir": ("y", 0), "l": ("/", 0o755), "l/in": (b"", 0o644)}
+
+
+def test_closed_directories_in_any_order(tool):
+    put(tool, "a.tar", tar_bytes(folder("c", mode=0o000, mtime=7), member("c/a"), folder("o"), folder("c/d", mode=0o500, mtime=8),
+                                 member("o/x"), member("c/d/b")))
+    import_(tool, "a.tar")
+    root = f"{tool.base}/d/layer-001"
+    assert (os.stat(f"{root}/c").st_mode & 0o777, os.stat(f"{root}/c").st_mtime) == (0, 7)
+    os.chmod(f"{root}/c", 0o700)
+    assert (os.stat(f"{root}/c/d").st_mode & 0o777, os.stat(f"{root}/c/d").st_mtime) == (0o500, 8)
+    assert os.path.exists(f"{root}/c/d/b")
+
+
+def test_whiteouts(tool):
+    long = "n" * 253
+    tool.layer("l", {long: "x", "f": "f", "o/x": "x", "d/x": "x"})
+    put(tool, "a.tar", tar_bytes(member(f".wh.{long}"), member(".wh.f"), folder("o"), member("o/.wh..wh..opq"), member("o/y"),
+                                 member(".wh..wh.plnk"), member("d", type=tarfile.CHRTYPE)))
+    assert import_(tool, "a.tar")["layers"][0]["whiteouts"] == 4
+    done = tool("run", "-q", "-m", "@", "-l", "%/d/layer-001", "-l", "%/l", "-u", "%/u", "find", "@")
+    assert done.out.splitlines() == ["B/m", "B/m/o", "B/m/o/y"]
+    assert ".wh..wh.plnk" not in os.listdir(f"{tool.base}/d/layer-001")
+
+
+def test_owners(tool, role):
+    put(tool, "a.tar", tar_bytes(member("other", mode=0o6755, uid=role.uid + 7, gid=role.gid + 7),
+                                 member("own", mode=0o6755, uid=role.uid, gid=role.gid)))
+    import_(tool, "a.tar")
+    other, own = (os.stat(f"{tool.base}/d/layer-001/{name}") for name in ("other", "own"))
+    assert (own.st_uid, own.st_gid, own.st_mode & 0o7777) == (role.uid, role.gid, 0o6755)
+    if role.root:
+        assert (other.st_uid, other.st_gid, other.st_mode & 0o7777) == (7, 7, 0o6755)
+    else:
+        assert (other.st_uid, other.st_gid, other.st_mode & 0o7777) == (role.uid, role.gid, 0o755)
+
+
+def test_devices(tool, role):
+    put(tool, "a.tar", tar_bytes(member("n", type=tarfile.CHRTYPE, devmajor=1, devminor=3), member("f")))
+    done = tool("import", "--to", "d", "a.tar")
+    assert done.status == 0
+    if role.root:
+        assert os.stat(f"{tool.base}/d/layer-001/n").st_rdev == os.makedev(1, 3)
+    else:
+        assert done.err == "ovl: 1 device nodes were left out: only root can make them\n"
+        assert os.listdir(f"{tool.base}/d/layer-001") == ["f"]
+
+
+def test_names_of_any_bytes(tool):
+    names = [b"\xe4\xff", "ü".encode(), b"n\nn"]
+    tool.layer("l", {}, watch=False)
+    for name in names:
+        open(os.path.join(f"{tool.base}/l".encode(), name), "wb").close()
+    for form in ("gnu", "pax", "ustar"):
+        subprocess.run(["tar", f"--format={form}", "-C", f"{tool.base}/l", "-cf", f"{tool.base}/a.tar", "."], check=True)
+        import_(tool, "a.tar")
+        assert sorted(os.listdir(f"{tool.base}/d/layer-001".encode())) == sorted(names)
+        shutil.rmtree(f"{tool.base}/d")
+
+
+def test_sparse_files_stay_sparse(tool):
+    tool.layer("l", {"f": File(content="end", hole=1 << 26)})
+    subprocess.run(["tar", "-S", "-C", f"{tool.base}/l", "-cf", f"{tool.base}/a.tar", "f"], check=True)
+    import_(tool, "a.tar")
+    st = os.stat(f"{tool.base}/d/layer-001/f")
+    assert st.st_size == (1 << 26) + 3 and st.st_blocks < 1000
+
+
+# ---- images ------------------------------------------------------------------------------------------------
+
+
+def sha(data):
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+class Layout:
+    """An OCI layout in a dict of files."""
+
+    def __init__(self):
+        self.files = {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}'}
+        self.manifests = []
+
+    def blob(self, data, **about):
+        self.files[f"blobs/sha256/{sha(data)[7:]}"] = data
+        return {"digest": sha(data), "size": len(data), **about}
+
+    def image(self, *tars, ref=None, arch="amd64", diff_ids=None, pack=gzip.compress):
+        config = json.dumps({"rootfs": {"diff_ids": diff_ids or [sha(t) for t in tars]}}).encode()
+        manifest = json.dumps({"config": self.blob(config, mediaType="application/vnd.oci.image.config.v1+json"),
+                               "layers": [self.blob(pack(t)) for t in tars]}).encode()
+        about = self.blob(manifest, platform={"architecture": arch})
+        if ref:
+            about["annotations"] = {"org.opencontainers.image.ref.name": ref}
+        self.manifests.append(about)
+        return self
+
+    def write(self, tool, name="oci", in_tar=False):
+        self.files.setdefault("index.json", json.dumps({"manifests": self.manifests}).encode())
+        if in_tar:
+            return put(tool, name, self.tar())
+        for path, data in self.files.items():
+            put(tool, f"{name}/{path}", data)
+        subprocess.run(["chown", "-R", f"{tool.role.uid}:{tool.role.gid}", f"{tool.base}/{name}"], check=True)
+        return name
+
+    def tar(self):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w") as tar:
+            for name, data in self.files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+        return out.getvalue()
+
+
+ONE, TWO = tar_bytes(member("f", "one"), member("g", "one")), tar_bytes(member("f", "two"), member(".wh.g"))
+
+
+@pytest.mark.parametrize("in_tar", [False, True], ids=["directory", "tar"])
+def test_oci_layout(tool, in_tar):
+    Layout().image(ONE, TWO).write(tool, "oci", in_tar)
+    result = import_(tool, "oci")
+    assert [layer["diff_id"] for layer in result["layers"]] == [sha(ONE), sha(TWO)]
+    done = tool("run", "--conf", "d/conf", "sh", "-c", "cd $1; ls; cat f", "sh", f"{tool.base}/d/merged")
+    assert done.out == "f\ntwo"
+
+
+def test_which_image(tool):
+    Layout().image(ONE, ref="a").image(TWO, ref="b").image(ONE, ref="c", arch="none").write(tool)
+    result = import_(tool, "--image", "b", "oci")
+    assert [layer["diff_id"] for layer in result["layers"]] == [sha(TWO)]
+    done = tool("import", "--to", "e", "oci")
+    assert (done.status, done.err) == (3, "ovl: oci has 2 images; say which with --image TAG\n"
+                                          "ovl:   there is 'a'\novl:   there is 'b'\novl:   there is 'c'\n")
+    done = tool("import", "--to", "e", "--image", "x", "oci")
+    assert done.status == 3 and done.err.startswith("ovl: oci has no image 'x'\n")
+
+
+def test_image_for_this_machine_in_an_index(tool):
+    inner = Layout().image(ONE).image(TWO, arch="none")
+    index = json.dumps({"manifests": inner.manifests}).encode()
+    inner.manifests = [inner.blob(index)]
+    inner.write(tool)
+    assert import_(tool, "oci")["layers"][0]["diff_id"] == sha(ONE)
+
+
+def test_docker_archive(tool):
+    config = json.dumps({"rootfs": {"diff_ids": [sha(ONE), sha(TWO)]}}).encode()
+    names = ["0" * 64 + "/layer.tar", "1" * 64 + ".tar"]
+    manifest = json.dumps([{"Config": "c.json", "RepoTags": ["a:b"], "Layers": names}]).encode()
+    layout = Layout()
+    layout.files = {names[1]: TWO, names[0]: ONE, "c.json": config, "manifest.json": manifest, "repositories": b"{}"}
+    put(tool, "docker.tar", layout.tar())
+    for args in ([], ["--image", "a:b"]):
+        result = import_(tool, *args, "docker.tar")
+        assert [layer["diff_id"] for layer in result["layers"]] == [sha(ONE), sha(TWO)]
+        shutil.rmtree(f"{tool.base}/d")
+    layout.files[names[1]] = ONE
+    put(tool, "docker.tar", layout.tar())
+    done = tool("import", "--to", "d", "docker.tar")
+    assert done.status == 3 and f"its diff-id is {sha(ONE)}, and should be {sha(TWO)}" in done.err
+
+
+def test_a_layer_that_looks_like_an_image_at_first(tool):
+    put(tool, "a.tar", tar_bytes(member("package.json", "{}"), member("main.js", "x")))
+    assert import_(tool, "a.tar")["layers"][0]["objects"] == 2
+
+
+@pytest.mark.skipif(not shutil.which("umoci") or not shutil.which("skopeo"), reason="needs umoci and skopeo")
+@pytest.mark.parametrize("form", ["oci-archive", "docker-archive"])
+def test_what_skopeo_writes(tool, form):
+    put(tool, "one.tar", ONE)
+    put(tool, "two.tar", TWO)
+    for words in ("umoci init --layout oci", "umoci new --image oci:x", "umoci raw add-layer --image oci:x one.tar",
+                  "umoci raw add-layer --image oci:x two.tar",
+                  f"skopeo --tmpdir {tool.base} copy --insecure-policy oci:oci:x {form}:copied:a/b:c"):
+        done = tool.start(words.split())
+        assert done.status == 0, done.err
+    result = import_(tool, "copied")
+    assert [layer["diff_id"] for layer in result["layers"]] == [sha(ONE), sha(TWO)]
+
+
+# ---- import(export(x)) = x ---------------------------------------------------------------------------------
+
+
+def printed(tool, *about):
+    """What an overlay shows, with times in whole seconds, which is what an export has."""
+    words = [w.replace("@", tool.mount).replace("%", tool.base) for w in about]
+    done = tool.start([tool.program, "run", "-q", *words, "--", tool.world.tools.opsh], stdin=f"tree {tool.mount}\n")
+    assert done.status == 0, done.err
+    return re.sub(r"(\d{9,10})\.\d{9}", r"\1", done.out).replace("\t", "\n").splitlines()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_round_trip_of_shuffled_changes(tool, seed):
+    lower = shuffled.shuffled_lower()
+    tool.layer("l", lower)
+    script = os.path.join(os.path.dirname(shuffled.__file__), "shuffled.py")
+    tool.sh(f"cd $1; exec /usr/bin/python3 {script} {seed}; find . -print0 | xargs -0 touch -h -d @1000000000")
+    round_trip(tool)
+
+
+def round_trip(tool):
+    """The imported layer shows what the upper showed; exported again, as an upper, it gives the same bytes."""
+    assert tool("export", *tool.about(), "-o", "x.tar.gz").status == 0
+    import_(tool, "x.tar.gz")
+    lowers = [w for name in ("d/layer-001", "l", "l2") if os.path.isdir(f"{tool.base}/{name}") for w in ("-l", f"%/{name}")]
+    assert printed(tool, "-m", "@", *lowers, "-u", "%/u2") == printed(tool, *tool.about())
+    subprocess.run(["cp", "-a", f"{tool.base}/d/layer-001", f"{tool.base}/u3"], check=True)
+    about = [w.replace("%/u", "%/u3") for w in tool.about()]
+    assert tool("export", *about, "-o", "y.tar.gz").status == 0
+    with open(f"{tool.base}/x.tar.gz", "rb") as x, open(f"{tool.base}/y.tar.gz", "rb") as y:
+        assert x.read() == y.read()
+
+
+def test_round_trip_of_everything(tool, role):
+    tool.layer("l", {"f": "lower\n", "d/g": "g\n", "gone/x": "x", "file": "file", "again/old": "old", "n" * 254: "long"})
+    tool.layer("l2", {"d/g": "below", "h": "second\n"})
+    tool.sh("cd $1; echo more >>f; rm d/g; rm -r gone; rm -r again; mkdir again; echo n >again/new; ln again/new again/new2;"
+            "ln -s /a/b link; ln link link2; mkfifo pipe; mkdir -p x/y; chmod 555 x/y; echo xattr >x/a; chmod 4751 x/a;"
+            "setfattr -n user.b -v 2 x/a; setfattr -n user.c -v 0x00ff0a3d x/a; rm file; mkdir file; echo in >file/in; rm nnn*;"
+            "setfacl -m u:7:r x/a; setfacl -d -m u:8:rx x; head -c 3000000 /dev/urandom >big;"
+            + ("mknod dev c 5 1;" if role.root else ""))
+    round_trip(tool)
+
+
+# ---- refusals ----------------------------------------------------------------------------------------------
+
+
+OUT = "a name with '..' in it could lead out of the layer; nothing is imported"
+THROUGH = "goes through something that is no directory of this layer; nothing is imported"
+NO_FILE = "is not in this layer, and something is a hard link to it; nothing is imported"
+ESCAPES = {
+    "dotdot": ([member("../x", "x")], f"../x: {OUT}"),
+    "dotdot-inside": ([folder("a"), member("a/../../x", "x")], f"a/../../x: {OUT}"),
+    "absolute-dotdot": ([member("/../x", "x")], f"/../x: {OUT}"),
+    "through-link": ([symlink("l", ".."), member("l/x", "x")], f"l/x: {THROUGH}"),
+    "through-absolute-link": ([symlink("l", "%"), member("l/x", "x")], f"l/x: {THROUGH}"),
+    "through-file": ([member("l"), member("l/x", "x")], f"l/x: {THROUGH}"),
+    "directory-through-link": ([symlink("l", ".."), folder("l/x")], f"l/x: {THROUGH}"),
+    "whiteout-through-link": ([symlink("l", ".."), member("l/.wh.x")], f"l/.wh.x: {THROUGH}"),
+    "link-to-outside": ([hardlink("h", "../../secret")], f"../../secret: {OUT}"),
+    "link-to-absolute": ([hardlink("h", "%/secret")], f"%/secret: {NO_FILE}"),
+    "link-through-link": ([symlink("l", ".."), hardlink("h", "l/secret")], f"l/secret: {THROUGH}"),
+    "link-to-nothing": ([hardlink("h", "x")], f"x: {NO_FILE}"),
+    "root-is-a-file": ([member(".", "x")], "/: is no directory"),
+    "root-is-a-link": ([symlink("./", "%")], "/: is no directory"),
+    "whiteout-of-nothing": ([member(".wh.")], ".wh.: a whiteout that names nothing"),
+    "whiteout-of-dotdot": ([member(".wh...")], ".wh...: a whiteout that names nothing"),
+    "long-name": ([member("n" * 256)], "n" * 256 + ": File name too long"),
+}
+
+
+@pytest.mark.parametrize("case", ESCAPES)
+def test_nothing_leaves_the_layer(tool, case):
+    members, line = copy.deepcopy(ESCAPES[case])
+    for info, _ in members:
+        info.linkname = info.linkname.replace("%", tool.base)
+    put(tool, "secret", b"secret")
+    put(tool, "a.tar", tar_bytes(*members, form=tarfile.GNU_FORMAT))
+    before = tool.tree(".")
+    done = tool("import", "--to", "d", "a.tar")
+    assert (done.status, done.out, done.err) == (3, "", f"ovl: a.tar: {line.replace('%', tool.base[1:])}\n")
+    now = tool.tree(".")
+    assert {k: v for k, v in now.items() if k} == {k: v for k, v in before.items() if k}
+
+
+def test_a_link_is_replaced_and_not_followed(tool):
+    put(tool, "secret", b"secret")
+    put(tool, "a.tar", tar_bytes(symlink("l", f"{tool.base}/secret"), member("l", "new", mode=0o777)))
+    import_(tool, "a.tar")
+    assert open(f"{tool.base}/secret").read() == "secret"
+    assert open(f"{tool.base}/d/layer-001/l").read() == "new"
+
+
+def test_the_overlays_own_attributes_are_not_taken(tool):
+    info, data = folder("d")
+    info.pax_headers = {"SCHILY.xattr.user.overlay.opaque": "y", "SCHILY.xattr.user.a": "1"}
+    put(tool, "a.tar", tar_bytes((info, data)))
+    import_(tool, "a.tar")
+    assert os.listxattr(f"{tool.base}/d/layer-001/d") == ["user.a"]
+
+
+DAMAGED = {
+    "layer": (lambda f, l: f.update({l: f[l][:4] + b"\0\0\0\1" + f[l][8:]}), "its digest is sha256:"),
+    "shorter": (lambda f, l: f.update({l: f[l][:-1]}), ""),
+    "longer": (lambda f, l: f.update({l: f[l] + b"x"}), "has another size than its image says; it is damaged"),
+    "missing": (lambda f, l: f.pop(l), "is missing; the image is not whole"),
+    "index": (lambda f, l: f.update({"index.json": b"{"}), "its index.json is not as it should be"),
+    "no-index": (lambda f, l: f.update({"index.json": b"[]"}), "its index is not as it should be"),
+    "digest": (lambda f, l: f.update({"index.json": b'{"manifests":[{"digest":"sha256:../../../secret"}]}'}),
+               "its digest of a blob (only sha256 is known) is not as it should be"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_damaged_images(tool, case):
+    layout = Layout().image(ONE)
+    layer, = (name for name, data in layout.files.items() if data[:2] == b"\x1f\x8b")
+    layout.files["index.json"] = json.dumps({"manifests": layout.manifests}).encode()
+    damage, line = DAMAGED[case]
+    damage(layout.files, layer)
+    layout.write(tool)
+    done = tool("import", "--to", "d", "oci")
+    assert (done.status, done.out) == (3, "") and line in done.err
+    assert sorted(os.listdir(tool.base)) == ["oci"]
+
+
+def test_a_wrong_diff_id(tool):
+    Layout().image(ONE, diff_ids=[sha(TWO)]).write(tool)
+    done = tool("import", "--to", "d", "oci")
+    assert done.status == 3 and f"its diff-id is {sha(ONE)}, and should be {sha(TWO)}; the image is damaged" in done.err
+    assert sorted(os.listdir(tool.base)) == ["oci"]
+
+
+def test_a_damaged_tar(tool):
+    put(tool, "a.tar.gz", gzip.compress(tar_bytes(member("f", os.urandom(99999).hex())))[:-5000])
+    done = tool("import", "--to", "d", "a.tar.gz")
+    assert done.status == 3 and done.err.startswith("ovl: a.tar.gz: f: ")
+    assert sorted(os.listdir(tool.base)) == ["a.tar.gz"]
+
+
+REFUSED = {
+    "no-to": (["a.tar"], 2, "--to is missing: the directory for the layers"),
+    "nothing": (["--to", "d"], 2, "nothing to import: name an archive, or the directory of an OCI layout"),
+    "mount": (["--to", "d", "-m", "x", "a.tar"], 2, "-m x: a mount is an absolute path"),
+    "no-file": (["--to", "d", "none"], 3, "none: No such file or directory"),
+    "no-archive": (["--to", "d", "text"], 3, "text: Unrecognized archive format; tar, cpio and zip archives can be read, and "
+                   "images"),
+    "there": (["--to", "full", "a.tar"], 3, "full is there already, and is no empty directory; name another one"),
+    "file": (["--to", "text", "a.tar"], 3, "text is there already, and is no empty directory; name another one"),
+    "nowhere": (["--to", "none/d", "a.tar"], 3, "none/d: No such file or directory"),
+    "no-layout": (["--to", "d", "full"], 3, "full/index.json: is missing; the image is not whole"),
+    "no-image": (["--to", "d", "--image", "x", "a.tar"], 3, "a.tar is no image, so that there is no 'x' in it; leave --image "
+                 "out"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(tool, case):
+    put(tool, "a.tar", ONE)
+    put(tool, "text", b"text\n" * 1000)
+    put(tool, "full/x", b"")
+    args, status, line = REFUSED[case]
+    done = tool("import", *args)
+    assert done.status == status and done.err.startswith(f"ovl: {line}\n"), done.err
+    assert sorted(os.listdir(tool.base)) == ["a.tar", "full", "text"]
+
+
+def test_an_empty_directory_is_taken(tool):
+    put(tool, "a.tar", ONE)
+    os.mkdir(f"{tool.base}/d")
+    tool.own(f"{tool.base}/d")
+    import_(tool, "a.tar")
+
+
+def test_help_and_inside(tool):
+    assert tool("import", "--help").out.startswith("usage: ovl import ")
+    put(tool, "a.tar", ONE)
+    tool.layer("l", {"f": "f"})
+    done = tool("run", "-q", "-m", "@", "-l", "%/l", "-u", "%/u", tool.program, "import", "--to", "d", "a.tar")
+    assert done.status == 3 and done.err.startswith("ovl: `ovl import` can't be used inside an overlay")
