@@ -7,6 +7,7 @@
  * first, which is one step, and all of that is removed then; called again after a kill, it finishes.
  */
 #include "commands.h"
+#include "discard.h"
 #include "output.h"
 #include "remove.h"
 #include "space.h"
@@ -99,7 +100,7 @@ static int refuse(const char *path, const char *why)
 }
 
 /* Whether both directories, as far as they are there, are what libovl has made. */
-static int check(const struct ovl *o)
+int discard_check(const struct ovl *o)
 {
     const char *upper = ovl_layer(o, 0), *work = ovl_work(o);
     struct stat up, st;
@@ -124,7 +125,7 @@ static int check(const struct ovl *o)
 
 /* Keep new runs from beginning meanwhile (core's config_run.c takes the same lock); -1 where there is nothing to lock.
  */
-static int lock(const char *work)
+int discard_lock(const char *work)
 {
     char *path = text("%s/state", work);
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -165,11 +166,11 @@ static int remove_work(const char *work)
     return r;
 }
 
-static int discard_one(const struct ovl *o)
+int discard_upper(const struct ovl *o)
 {
     const char *upper = ovl_layer(o, 0), *work = ovl_work(o);
-    int fd = lock(work);
-    int status = check(o); /* once more: now nobody can begin */
+    int fd = discard_lock(work);
+    int status = discard_check(o); /* once more: now nobody can begin */
     char *aside = text("%s/work/discarded-%ld", work, (long)getpid());
     if (status == STATUS_DONE && is_there(upper) && move(upper, aside) < 0) {
         complain("%s: %s; nothing was removed", upper, strerror(errno));
@@ -251,7 +252,7 @@ static int discard(const struct discarding *d, const struct space *s)
         complain("the overlay has no upper directory: there is nothing to discard");
         return STATUS_FAILED;
     }
-    int status = for_each(s, check);
+    int status = for_each(s, discard_check);
     if (status == STATUS_DONE && d->dry_run) {
         say_what(s);
         return STATUS_DONE;
@@ -259,7 +260,7 @@ static int discard(const struct discarding *d, const struct space *s)
     if (status == STATUS_DONE)
         status = confirm(d, s);
     if (status == STATUS_DONE)
-        status = for_each(s, discard_one);
+        status = for_each(s, discard_upper);
     if (status == STATUS_DONE)
         forget(s);
     return status;

@@ -268,6 +268,7 @@ static int put_directories_above(struct exporting *e, const struct change *chang
     int r = 0;
     for (const char *slash = strchr(change->relative, '/'); r == 0 && slash; slash = strchr(slash + 1, '/')) {
         size_t n = (size_t)(slash - change->relative), mark = e->space->ctx.used;
+        const int fds = e->space->ctx.fds;
         if (is_put(e, change->relative, n))
             continue;
         char *path = text("%.*s", (int)(slash - change->path), change->path);
@@ -278,6 +279,7 @@ static int put_directories_above(struct exporting *e, const struct change *chang
         directory.upper.real = node->real;
         directory.upper.st = node->st;
         r = r < 0 ? complain_of(path, strerror(-r)) : put_object(e, &directory);
+        ovl_ctx_close(&e->space->ctx, fds);
         ovl_ctx_reset(&e->space->ctx, mark);
         free(path);
         free(relative);

@@ -28,6 +28,7 @@ static const struct command commands[] = {
     {"doctor", "tell what works on this machine, and which programs are reached", cmd_doctor, false},
     {"export", "write what was changed as a layer of an OCI image", cmd_export, true},
     {"import", "make layers of images and archives", cmd_import, true},
+    {"commit", "apply what was changed to a lower directory", cmd_commit, true},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 

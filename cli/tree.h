@@ -25,7 +25,9 @@ int tree_close(struct tree *tree);
 int tree_go(struct tree *tree, const char *path, bool make);
 /* Give the directory that one stands in metadata; it gets mode and time when it is left. */
 int tree_dress(struct tree *tree, struct object *object);
-/* Remove a name there, and what is below it. */
+/* The time that it has when it is left. */
+void tree_set_time(struct tree *tree, const struct timespec *mtime);
+/* Remove a name there, and what is below it: 0; -1 with errno; -2 after a message. */
 int tree_remove(const struct tree *tree, const char *name);
 
 #endif

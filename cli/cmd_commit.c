@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ovl commit: what the upper changes is applied to a lower directory, and the upper is dropped.
+ *
+ * The journal is a file in the work directory that names the layer: while it is there, a call that was killed is to be
+ * finished.  It goes with the upper (cmd_discard.c), of which the first step is one rename.
+ */
+#include "choose.h"
+#include "commands.h"
+#include "commit.h"
+#include "discard.h"
+#include "json.h"
+#include "output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char help[] =
+    "usage: ovl commit [OPTION]... [MOUNT]\n"
+    "\n"
+    "Applies what the upper directory changes to a lower one, for good, and drops the upper with its work directory.\n"
+    "MOUNT says which overlay, where several have an upper.\n"
+    "\n" SPACE_HELP "\n"
+    "      --to LAYER         the lower directory to change (default: the highest one)\n"
+    "      --dry-run          say what would be applied, and change nothing\n"
+    "      --force            overwrite what was changed in LAYER meanwhile, too\n" JSON_HELP
+    "      --help             this text\n"
+    "\n"
+    "Refused, before anything is changed: when a run uses the overlay; when LAYER, or a directory of it that has to "
+    "be\n"
+    "changed, can't be written; when a layer above LAYER would hide what is applied; when the upper was not made by a\n"
+    "run; and when something that would be overwritten or removed was changed in LAYER since the first run with this\n"
+    "upper began: its status change time is then later than the birth of the work directory's `state`.  (A change "
+    "that\n"
+    "leaves that time, by a clock that was set back for example, and new names in directories that stay, are not "
+    "seen.)\n"
+    "\n"
+    "When it was killed, the overlay shows what it showed before, and the next call finishes it.  Of layers below "
+    "LAYER\n"
+    "what has to be hidden is hidden, by whiteouts of the configured form.  An ordinary user's copies have the owner "
+    "of\n"
+    "what they were copied from, where that can be given to them.\n"
+    "\n"
+    "Exit status: 0; 2 for a wrong option; 3 when it was refused, or something can't be read or written; 125 when the\n"
+    "configuration is wrong.\n";
+
+#define JOURNAL_MAGIC "ovl commit 1\n"
+
+struct commit_options {
+    struct options shared;
+    const char *to;
+    bool dry_run, force;
+};
+
+/* ---- the journal ------------------------------------------------------------------------------------------- */
+
+static char *journal_path(const struct commit *c)
+{
+    return text("%s/commit", ovl_work(c->ovl));
+}
+
+/* The layer that a call which was killed applied to, the caller's to free; NULL: there was none. */
+static char *read_journal(const struct commit *c)
+{
+    char *path = journal_path(c), *content = need(calloc(1, PATH_MAX + sizeof JOURNAL_MAGIC)), *layer = NULL;
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, content, PATH_MAX + sizeof JOURNAL_MAGIC - 1);
+    if (n > 0 && strncmp(content, JOURNAL_MAGIC, strlen(JOURNAL_MAGIC)) == 0)
+        layer = need(strdup(content + strlen(JOURNAL_MAGIC)));
+    if (fd >= 0)
+        close(fd);
+    free(content);
+    free(path);
+    return layer;
+}
+
+static int write_whole(const char *aside, const char *content)
+{
+    int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -1;
+    size_t n = strlen(content);
+    errno = ENOSPC;
+    int r = write(fd, content, n) == (ssize_t)n && fsync(fd) == 0 ? 0 : -1;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return r;
+}
+
+static int write_journal(const struct commit *c)
+{
+    char *path = journal_path(c), *aside = text("%s.new", path);
+    char *content = text("%s%s", JOURNAL_MAGIC, ovl_layer(c->ovl, c->target));
+    int r = write_whole(aside, content) < 0 || rename(aside, path) < 0 ? -1 : 0;
+    if (r < 0)
+        complain("%s: %s; nothing was changed", path, strerror(errno));
+    free(path);
+    free(aside);
+    free(content);
+    return r;
+}
+
+/* ---- which layer ------------------------------------------------------------------------------------------- */
+
+static int refuse_layer(const struct commit *c, const char *to)
+{
+    complain("%s is no lower directory of %s; those are:", to, ovl_mount(c->ovl));
+    for (unsigned i = 1; i < ovl_layers(c->ovl); i++)
+        tell("  %s", ovl_layer(c->ovl, i));
+    return STATUS_FAILED;
+}
+
+/* The number of the layer at a path, which need not be written as the configuration has it; 0: none. */
+static unsigned find_layer(const struct commit *c, const char *path)
+{
+    char *absolute = absolute_path(path), *resolved = realpath(absolute, NULL);
+    unsigned i = ovl_layers(c->ovl) - 1;
+    while (i > 0 && (!resolved || strcmp(ovl_layer(c->ovl, i), resolved) != 0))
+        i--;
+    free(absolute);
+    free(resolved);
+    return i;
+}
+
+/* Of a call that is to be finished it is settled. */
+static int choose_layer(struct commit *c, const char *to)
+{
+    char *begun = read_journal(c);
+    c->target = to ? find_layer(c, to) : 1;
+    int status = c->target ? STATUS_DONE : refuse_layer(c, to);
+    if (begun && status == STATUS_DONE) {
+        unsigned layer = find_layer(c, begun);
+        if (!layer || (to && layer != c->target)) {
+            complain("a commit to %s was begun and not finished; finish it with --to %s", begun, begun);
+            status = STATUS_FAILED;
+        }
+        c->target = layer;
+        c->forced = true; /* what is newer there was changed by that call */
+    }
+    free(begun);
+    return status;
+}
+
+/* ---- what is known of it ------------------------------------------------------------------------------------- */
+
+static const char *setting(const struct ovl *o, const char *wanted)
+{
+    const char *key, *value;
+    for (unsigned i = 0; ovl_setting(o, i, &key, &value); i++)
+        if (strcmp(key, wanted) == 0)
+            return value;
+    return "";
+}
+
+static int find_begin(struct commit *c)
+{
+    struct statx st;
+    char *state = text("%s/state", ovl_work(c->ovl));
+    int r = statx(AT_FDCWD, state, AT_SYMLINK_NOFOLLOW, STATX_BTIME, &st), error = errno;
+    bool known = r == 0 && (st.stx_mask & STATX_BTIME);
+    if (known)
+        c->began = (struct timespec){st.stx_btime.tv_sec, st.stx_btime.tv_nsec};
+    free(state);
+    if (known || c->forced || (r < 0 && error == ENOENT))
+        return STATUS_DONE;
+    complain("the file system of %s does not say when the first run began, so that it can't be told whether %s was "
+             "changed since; look at that, and commit with --force",
+             ovl_work(c->ovl), ovl_layer(c->ovl, c->target));
+    return STATUS_FAILED;
+}
+
+/* Whether the upper can be moved away at the end. */
+static int check_parent(const struct commit *c)
+{
+    char *parent = need(strdup(ovl_layer(c->ovl, 0)));
+    *(strrchr(parent, '/') == parent ? parent + 1 : strrchr(parent, '/')) = '\0';
+    int r = faccessat(AT_FDCWD, parent, W_OK | X_OK, AT_EACCESS);
+    if (r < 0)
+        complain("%s: %s; the upper directory could not be dropped afterwards", parent, strerror(errno));
+    free(parent);
+    return r < 0 ? STATUS_FAILED : STATUS_DONE;
+}
+
+static int check_layer(const struct commit *c)
+{
+    const char *layer = ovl_layer(c->ovl, c->target);
+    if (faccessat(AT_FDCWD, layer, W_OK | X_OK, AT_EACCESS) == 0)
+        return STATUS_DONE;
+    complain("%s: %s; commit to a directory that you may write to, or `ovl export` the changes", layer,
+             strerror(errno));
+    return STATUS_FAILED;
+}
+
+/* ---- the result ---------------------------------------------------------------------------------------------- */
+
+static void show(const struct change *change)
+{
+    printf("%-9s ", change_name(change->kind));
+    print_path(stdout, change->path);
+    putchar('\n');
+}
+
+static uint64_t total(const struct commit *c)
+{
+    uint64_t n = 0;
+    for (size_t i = CHANGE_NONE; i <= CHANGE_RENAMED; i++)
+        n += c->count[i];
+    return n;
+}
+
+static void print_result(const struct commit *c, const struct commit_options *options)
+{
+    const char *layer = ovl_layer(c->ovl, c->target);
+    if (c->lost_xattrs)
+        tell("some extended attributes could not be set in %s", layer);
+    if (!options->shared.json) {
+        printf("%llu changes %s applied to ", (unsigned long long)total(c), options->dry_run ? "would be" : "were");
+        print_path(stdout, layer);
+        putchar('\n');
+        return;
+    }
+    struct json_object *result = json_new(), *changes = json_new();
+    json_add_path(result, "layer", layer);
+    json_add_bool(result, "applied", !options->dry_run);
+    for (size_t i = CHANGE_ADDED; i <= CHANGE_OPAQUE; i++)
+        json_add_number(changes, change_name((enum change_kind)i), (int64_t)c->count[i]);
+    json_object_object_add(result, "changes", changes);
+    json_print(result);
+}
+
+/* ---- the steps ------------------------------------------------------------------------------------------------- */
+
+static int prepare(struct commit *c, const struct commit_options *options)
+{
+    int status = discard_check(c->ovl);
+    if (status == STATUS_DONE)
+        status = choose_layer(c, options->to);
+    if (status == STATUS_DONE)
+        status = check_layer(c);
+    if (status == STATUS_DONE)
+        status = check_parent(c);
+    if (status == STATUS_DONE)
+        status = find_begin(c);
+    c->form = strcmp(setting(c->ovl, "whiteout"), "kernel") == 0 ? OVL_MARK_DEVICE : OVL_MARK_FILE;
+    if (status == STATUS_DONE && commit_check(c, options->dry_run && !options->shared.json ? show : NULL) < 0)
+        status = STATUS_FAILED;
+    return status;
+}
+
+/* It is not, when nothing was changed, or a call was killed when all was applied. */
+static bool is_upper_there(const struct commit *c)
+{
+    struct stat st;
+    return lstat(ovl_layer(c->ovl, 0), &st) == 0;
+}
+
+static int commit(struct commit *c, const struct commit_options *options)
+{
+    int lock = options->dry_run ? -1 : discard_lock(ovl_work(c->ovl));
+    int status = prepare(c, options);
+    if (status == STATUS_DONE && !options->dry_run && is_upper_there(c)) {
+        status = write_journal(c) < 0 ? STATUS_FAILED : STATUS_DONE;
+        if (status == STATUS_DONE && commit_apply(c) < 0) {
+            complain("the rest is still in %s; the overlay shows what it showed before, and `ovl commit` called again "
+                     "finishes it",
+                     ovl_layer(c->ovl, 0));
+            status = STATUS_FAILED;
+        }
+    }
+    if (lock >= 0)
+        close(lock);
+    if (status == STATUS_DONE && !options->dry_run)
+        status = discard_upper(c->ovl);
+    if (status == STATUS_DONE)
+        print_result(c, options);
+    return finish_output(status);
+}
+
+/* ---- the subcommand ---------------------------------------------------------------------------------------------- */
+
+enum { OPTION_TO = OPTION_OWN, OPTION_DRY_RUN, OPTION_FORCE };
+
+static int take_options(int argc, char **argv, struct commit_options *options)
+{
+    static const struct option table[] = {
+        SPACE_LONG,
+        {"to", required_argument, NULL, OPTION_TO},
+        {"dry-run", no_argument, NULL, OPTION_DRY_RUN},
+        {"force", no_argument, NULL, OPTION_FORCE},
+        {"json", no_argument, NULL, OPTION_JSON},
+        HELP_LONG,
+    };
+    for (int option; (option = getopt_long(argc, argv, SPACE_SHORT, table, NULL)) != -1;) {
+        int taken = options_take(&options->shared, option, help);
+        if (ENDS(taken))
+            return taken;
+        if (option == OPTION_TO)
+            options->to = optarg;
+        options->dry_run |= option == OPTION_DRY_RUN;
+        options->force |= option == OPTION_FORCE;
+    }
+    return 0;
+}
+
+int cmd_commit(int argc, char **argv)
+{
+    struct commit_options options = {.shared = {.command = "commit"}};
+    struct space space;
+    int taken = take_options(argc, argv, &options);
+    if (ENDS(taken))
+        return END_STATUS(taken);
+    int status = refuse_inside("commit");
+    if (status != STATUS_DONE)
+        return status;
+    status = space_open(&space, &options.shared, NEEDS_UPPER);
+    struct commit c = {.space = &space, .forced = options.force, .root = -1};
+    if (status == STATUS_DONE)
+        c.ovl = choose_overlay(&space, "commit", argv + optind, &status);
+    if (status == STATUS_DONE)
+        status = commit(&c, &options);
+    space_close(&space);
+    return status;
+}

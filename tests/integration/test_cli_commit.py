@@ -1,0 +1,471 @@
+# SPDX-License-Identifier: MIT
+"""ovl commit: the layer shows afterwards what the overlay showed before; killed at any point, nothing is seen of it, and
+the next call finishes; what is in the way is said before anything is changed."""
+
+import collections
+import os
+import re
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+import residue
+import shuffled
+from layers import GONE, Dir, Link, acl
+from test_killed import changes
+
+SCRIPT = os.path.join(os.path.dirname(shuffled.__file__), "shuffled.py")
+CHANGES = ("cd $1; echo more >>f; rm d/g; rm -r gone; rm -r again; mkdir again; echo n >again/new; ln again/new again/new2;"
+           "ln -s /a/b link; mkfifo pipe; mkdir -p x/y; : >x/y/z; echo xattr >x/a; chmod 4751 x/a; setfattr -n user.b -v 2 x/a;"
+           "rm file; mkdir file; echo in >file/in; rm -r dir; echo now >dir; chmod 700 meta; setfattr -x user.old meta;"
+           "chmod 600 mode; ln -snf other sym; rm -r both; mkdir both; echo b >both/new; touch -d @1234567 touched")
+LOWER = {"f": "lower\n", "d/g": "g\n", "d/h": "h\n", "gone/x": "x", "file": "file", "dir/a/b": "b", "same": "same",
+         "meta": Dir(xattrs={"user.old": "1"}), "meta/x": "x", "mode": "m", "sym": Link(target="old"), "touched": "t",
+         "again/one": "1", "big": "b" * 200000}
+BELOW = {"again/old": "old", "d/g": "below", "h": "second\n", "gone/deep/y": "y", "both/x": "x", "dir": "a file", "d/i": "i"}
+
+
+@pytest.fixture
+def lower(tool):
+    tool.layer("l", LOWER, watch=False)
+    tool.layer("l2", BELOW)
+    return tool
+
+
+def shown(tool, *lowers, upper="u", times=True):
+    """What the overlay shows, without numbers of links."""
+    names = lowers or [name for name in ("l", "l2", "l3") if os.path.isdir(f"{tool.base}/{name}")]
+    words = ["-m", tool.mount, *[w for name in names for w in ("-l", f"{tool.base}/{name}")], "-u", f"{tool.base}/{upper}"]
+    done = tool.start([tool.program, "run", "-q", *words, "--", tool.world.tools.opsh], stdin=f"tree {tool.mount}\n")
+    assert done.status == 0, done.err
+    lines = done.out.replace("\t", "\n").splitlines()
+    lines[1:2] = []  # the mount, which is as the layer has it
+    return lines if times else [re.sub(r" (now|\d+\.\d+)(?= |$)", "", line) for line in lines]
+
+
+def commit(tool, *args, about=None):
+    done = tool("commit", *(about or tool.about()), *args)
+    assert (done.status, done.err) == (0, ""), done.err
+    return done
+
+
+def left(tool):
+    """Nothing is left of the upper, and nothing aside."""
+    assert not os.path.exists(tool.upper) and not os.path.exists(f"{tool.upper}.work")
+    names = [n for name in ("l", "l2") for _, ds, fs in os.walk(f"{tool.base}/{name}") for n in ds + fs]
+    assert not [n for n in names if n.startswith(".wh..wh.new")]
+
+
+# ---- what is applied ---------------------------------------------------------------------------------------
+
+
+def test_everything(lower):
+    lower.sh(CHANGES)
+    before = shown(lower)
+    assert commit(lower).out == "24 changes were applied to B/l\n"
+    left(lower)
+    assert shown(lower) == before
+    assert residue.residue(f"{lower.base}/l", [f"{lower.base}/l2"]) == []
+    a, b = (os.stat(f"{lower.base}/l/again/{n}") for n in ("new", "new2"))
+    assert a.st_ino == b.st_ino
+
+
+def test_one_layer_needs_no_marks(tool):
+    tool.layer("l", {**LOWER, "both/x": "x", "h": "second\n"}, watch=False)
+    tool.sh(CHANGES)
+    before = shown(tool)
+    commit(tool)
+    assert shown(tool) == before
+    # Without any overlay it is the same.
+    names = sorted(n for _, ds, fs in os.walk(f"{tool.base}/l") for n in ds + fs)
+    assert not [n for n in names if n.startswith(".wh.")]
+    with open(f"{tool.base}/l/f") as f:
+        assert f.read() == "lower\nmore\n"
+
+
+def test_in_place(tool):
+    tool.layer("l", {"f": "lower\n", "d/g": "g"}, watch=False)
+    about = ["-m", "%/l", "-n", "try"]
+    assert tool("run", "-q", *about, "sh", "-c", "cd $1; echo more >>f; rm -r d; echo n >n", "sh", f"{tool.base}/l").status == 0
+    assert sorted(os.listdir(f"{tool.base}/l")) == ["d", "f"]
+    commit(tool, about=["-n", "try"])
+    assert sorted(os.listdir(f"{tool.base}/l")) == ["f", "n"]
+    assert sorted(os.listdir(f"{tool.kept}/try")) == ["conf"]
+    done = tool("run", "-q", "-n", "try", "cat", "%/l/n")
+    assert (done.status, done.out) == (0, "n\n")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_shuffled_changes(tool, seed):
+    lower = shuffled.shuffled_lower()
+    names = sorted(lower)
+    tool.layer("l", {name: lower[name] for name in names[seed::2]}, watch=False)
+    tool.layer("l2", {name: lower[name] for name in names if name not in names[seed::2]})
+    tool.sh(f"cd $1; exec /usr/bin/python3 {SCRIPT} {seed}")
+    before = shown(tool)
+    commit(tool)
+    left(tool)
+    assert shown(tool) == before
+    assert residue.residue(f"{tool.base}/l", [f"{tool.base}/l2"]) == []
+    # And once more, over what was committed.
+    tool.sh("cd $1; find . -type f | sort | head -n 7 | xargs rm; echo new >>d0/new; mv d1 d9 2>/dev/null || :")
+    before = shown(tool)
+    commit(tool)
+    assert shown(tool) == before
+
+
+def test_kernel_form(tool, root_only):
+    tool.layer("l", LOWER, watch=False)
+    tool.layer("l2", BELOW)
+    conf = f"mount={tool.mount},lowerdir={tool.base}/l:{tool.base}/l2,upperdir={tool.upper},whiteout=kernel"
+    done = tool("run", "sh", "-ec", CHANGES, "sh", tool.mount, env={"OVL_CONF": conf})
+    assert done.status == 0, done.err
+    before = shown(tool)
+    assert tool("commit", env={"OVL_CONF": conf}).status == 0
+    assert shown(tool) == before
+    assert os.stat(f"{tool.base}/l/d/g").st_rdev == 0
+    assert not [n for _, _, fs in os.walk(f"{tool.base}/l") for n in fs if n.startswith(".wh.")]
+
+
+def test_long_names(tool):
+    name = "n" * 254
+    tool.layer("l", {name: "x", "f": "f"}, watch=False)
+    tool.layer("l2", {name: "y"})
+    tool.sh(f"rm $1/{name}")
+    commit(tool)
+    assert shown(tool)[1:] == [line for line in shown(tool) if line.startswith("f ")]
+
+
+def test_hard_links_of_the_layer_stay(tool):
+    tool.layer("l", {"d/a": "a", "b": "b"}, watch=False)
+    os.link(f"{tool.base}/l/d/a", f"{tool.base}/l/c")
+    tool.sh("echo more >>$1/c")
+    before = shown(tool)
+    commit(tool)
+    assert shown(tool) == before
+    a, c = os.stat(f"{tool.base}/l/d/a"), os.stat(f"{tool.base}/l/c")
+    assert (a.st_ino, a.st_nlink, a.st_size) == (c.st_ino, 2, 6)
+
+
+def test_closed_directories(tool):
+    tool.layer("l", {"d": Dir(mode=0o555), "d/e": Dir(mode=0o500), "d/e/f": "f", "d/x": "x"}, watch=False)
+    tool.sh("cd $1; chmod 700 d d/e; echo n >>d/e/f; rm d/x; chmod 500 d/e; chmod 555 d")
+    before = shown(tool)
+    commit(tool)
+    assert shown(tool) == before
+    os.chmod(f"{tool.base}/l/d", 0o755)
+
+
+def test_acls_of_directories(tool):
+    default = acl("u::rwx", "u:7:rx", "g::rx", "m::rx", "o::")
+    tool.layer("l", {"d": Dir(xattrs={"system.posix_acl_default": default}), "d/f": "f", "e/f": "f"}, watch=False)
+    tool.sh("cd $1; setfacl -b d/f; echo n >>d/f; mkdir d/n; setfacl -b d/n; setfacl -k d; setfacl -d -m u:9:rwx e; echo >e/g")
+    before = shown(tool)
+    commit(tool)
+    assert shown(tool) == before
+
+
+def test_owners_that_a_user_can_not_keep(tool, user_only):
+    """A layer that root lets a user write to: what the user changes stays root's where that can be."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to make another one's files")
+    tool.layer("l", {"d/f": "f", "d/g": "g"}, watch=False)
+    for path, mode in (("d/f", 0o666), ("d/g", 0o666), ("d", 0o777), ("", 0o777)):
+        os.chown(f"{tool.base}/l/{path}", 0, 0)
+        os.chmod(f"{tool.base}/l/{path}", mode)
+    tool.sh("cd $1; echo more >>d/f; echo n >d/n")
+    before = shown(tool)
+    done = tool("commit", *tool.about())
+    assert (done.status, done.err) == (3, "ovl: B/m/d: Operation not permitted\novl: the rest is still in B/u; the overlay "
+                                          "shows what it showed before, and `ovl commit` called again finishes it\n")
+    assert shown(tool) == before
+
+
+def test_links_in_the_layer_are_not_followed(tool):
+    """A directory of the layer that somebody makes a link while the overlay is not in use."""
+    tool.layer("l", {"d/f": "f", "e/f": "f"}, watch=False)
+    tool.layer("out", {"f": "outside"})
+    tool.sh("cd $1; echo more >>d/f; echo n >d/n; rm e/f")
+    for name in "de":
+        shutil.rmtree(f"{tool.base}/l/{name}")
+        os.symlink(f"{tool.base}/out", f"{tool.base}/l/{name}")
+        os.chown(f"{tool.base}/l/{name}", tool.role.uid, tool.role.gid, follow_symlinks=False)
+    before = tool.tree("out")
+    tool("commit", *tool.about("l"), "--force")
+    assert tool.tree("out") == before
+
+
+def test_sparse_files(tool):
+    tool.layer("l", {"f": "f"}, watch=False)
+    tool.sh("truncate -s 100M $1/s; echo end >>$1/s")
+    commit(tool)
+    st = os.stat(f"{tool.base}/l/s")
+    assert (st.st_size, st.st_blocks < 100) == ((100 << 20) + 4, True)
+
+
+# ---- to which layer ----------------------------------------------------------------------------------------
+
+
+def test_to_another_layer(tool):
+    tool.layer("l", {"d/high": "high"}, watch=True)
+    tool.layer("l2", {"d/f": "f", "d/g": "g", "x": "x", "o/old": "old"}, watch=False)
+    tool.layer("l3", {"d/g": "low", "o/older": "older", "y": "y"})
+    about = tool.about("l", "l2", "l3")
+    done = tool("run", *about, "sh", "-ec", "cd $1; echo m >>d/f; rm d/g x y; rm -r o; mkdir o; echo n >d/n", "sh", tool.mount)
+    assert done.status == 0
+    before = shown(tool, "l", "l2", "l3", times=False)
+    assert commit(tool, "--to", "%/l2", about=about).out.endswith("B/l2\n")
+    assert shown(tool, "l", "l2", "l3", times=False) == before
+    assert residue.residue(f"{tool.base}/l2", [f"{tool.base}/l3"]) == []
+
+
+BETWEEN = {
+    "modified": "echo m >>d/high",
+    "deleted": "rm d/high",
+    "directory": "chmod 700 d",
+    "hidden": "echo n >hidden",
+    "opaque": "rm -r d; mkdir d",
+    "below-a-whiteout": "mkdir gone; echo n >gone/n",
+}
+
+
+@pytest.mark.parametrize("case", BETWEEN)
+def test_a_layer_between_is_in_the_way(tool, case):
+    tool.layer("l", {"d/high": "high", "hidden": GONE, "gone": GONE})
+    tool.layer("l2", {"d/f": "f", "hidden": "x", "gone/x": "x"})
+    tool.sh(f"cd $1; {BETWEEN[case]}")
+    done = tool("commit", *tool.about(), "--to", "%/l2")
+    assert done.status == 3 and "B/l, which lies between, has something to say of it, too; commit to that instead" in done.err
+    assert os.path.exists(tool.upper)
+
+
+# ---- looking first -----------------------------------------------------------------------------------------
+
+
+def test_dry_run_and_json(lower):
+    lower.sh("cd $1; echo more >>f; rm d/g; echo n >n")
+    before = [lower.tree(n) for n in ("l", "u", "u.work")]
+    done = lower("commit", *lower.about(), "--dry-run")
+    assert (done.status, done.err) == (0, "")
+    assert done.out == ("deleted   B/m/d/g\nmodified  B/m/f\nadded     B/m/n\n3 changes would be applied to B/l\n")
+    result = lower("commit", *lower.about(), "--dry-run", "--json").json
+    counts = {"added": 1, "modified": 1, "metadata": 0, "deleted": 1, "replaced": 0, "opaque": 0}
+    assert result == {"layer": "B/l", "applied": False, "changes": counts}
+    assert [lower.tree(n) for n in ("l", "u", "u.work")] == before
+    assert commit(lower, "--json").json == {"layer": "B/l", "applied": True, "changes": counts}
+
+
+def test_nothing_to_commit(lower):
+    assert commit(lower).out == "0 changes were applied to B/l\n"
+    assert not os.path.exists(lower.upper)
+
+
+# ---- killed ------------------------------------------------------------------------------------------------
+
+
+class Killed:
+    def __init__(self, tool, script):
+        self.tool = tool
+        words = [w.replace("@", tool.mount).replace("%", tool.base) for w in tool.about()]
+        self.command = [tool.program, "commit", *words]
+        self.kept = f"{tool.base}/kept"
+        tool.sh(script)
+        self.before = shown(tool)
+        subprocess.run(["sh", "-c", "mkdir kept && cp -a l u u.work kept"], cwd=tool.base, check=True)
+
+    def begin(self):
+        """As it was; the copies are newer than the run, which the journal would excuse, so --force does here."""
+        for name in ("l", "u", "u.work"):
+            shutil.rmtree(f"{self.tool.base}/{name}", ignore_errors=True)
+        subprocess.run(["cp", "-a", *(f"{self.kept}/{n}" for n in ("l", "u", "u.work")), self.tool.base], check=True)
+
+    def start(self, *how):
+        return self.tool.start(["strace", "-qq", "-o", "trace", *how, *self.command, "--force"]).status
+
+    def kill(self, name, when):
+        """Before call number `when`.  How many openat(2) calls there are depends on the machine's processes, at which
+        a commit looks, too."""
+        self.begin()
+        status = self.start("-e", f"inject={name}:signal=KILL:when={when}")
+        assert status == -signal.SIGKILL or (name == "openat" and status == 0), (name, when)
+
+    def moments(self):
+        """The calls of the last start that change something, and the end: (name, how many of that name)."""
+        made, found = collections.Counter(), []
+        with open(f"{self.tool.base}/trace", errors="surrogateescape") as f:
+            for line in f:
+                name = line.partition("(")[0]
+                made[name] += 1
+                if name == "exit_group" or (changes(name, line) and name not in NO_CHANGE):
+                    found.append((name, made[name]))
+        return found
+
+
+NO_CHANGE = ("brk", "close", "execve", "fchdir", "flock", "fsync", "mmap", "nanosleep", "clock_nanosleep", "syncfs")
+
+
+def kill_each(tool, script, stride):
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    killed = Killed(tool, script)
+    assert killed.start() == 0
+    wanted = seen(tool)
+    moments = killed.moments()
+    assert len(moments) > 40
+    for name, when in moments[::stride]:
+        killed.kill(name, when)
+        where = f"killed before {name} {when}"
+        done = tool("commit", *tool.about(), "--force")
+        assert (done.status, done.err) == (0, ""), where
+        assert seen(tool) == wanted, where
+        left(tool)
+
+
+def kill_and_look(tool, script, stride):
+    """What the overlay shows to a run that comes between."""
+    killed = Killed(tool, script)
+    assert killed.start() == 0
+    for name, when in killed.moments()[::stride]:
+        killed.kill(name, when)
+        assert shown(tool) == killed.before, f"killed before {name} {when}"
+
+
+def seen(tool):
+    """The layer itself, without numbers of inodes, times of status changes, and the time of marks."""
+    return {path: [*fact[:3], *fact[5:7], *([] if ".wh." in path else fact[7:8]), fact[9:]]
+            for path, fact in tool.tree("l").items() if path}
+
+
+KILLED = ("cd $1; echo more >>f; rm d/g; rm -r again; mkdir again; echo n >again/new; ln again/new again/new2; rm file; mkdir file;"
+          "echo in >file/in; rm -r dir; echo now >dir; chmod 700 meta; rm -r both; mkdir both; echo b >both/new")
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_killed_at_some_calls(lower, user_only, start):
+    if start:
+        kill_and_look(lower, KILLED, 9)
+    else:
+        kill_each(lower, KILLED, 9)
+
+
+@pytest.mark.long
+def test_killed_at_every_call(lower):
+    kill_each(lower, KILLED, 1)
+
+
+@pytest.mark.long
+def test_what_is_shown_when_killed_at_every_call(lower):
+    kill_and_look(lower, KILLED, 1)
+
+
+def test_a_killed_one_is_finished_where_it_was_begun(lower):
+    """Without --force, although the layer is newer by now; and to no other layer."""
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    lower.sh(CHANGES)
+    before = shown(lower)
+    words = [w.replace("@", lower.mount).replace("%", lower.base) for w in lower.about()]
+    done = lower.start(["strace", "-o", "trace", "-e", "inject=renameat:signal=KILL:when=9", lower.program, "commit", *words])
+    assert done.status == -signal.SIGKILL
+    assert shown(lower) == before
+    done = lower("commit", *lower.about(), "--to", "%/l2")
+    assert (done.status, done.err) == (3, "ovl: a commit to B/l was begun and not finished; finish it with --to B/l\n")
+    commit(lower)
+    left(lower)
+    assert shown(lower) == before
+
+
+# ---- refusals ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["echo other >l/f", "rm -r l/d && mkdir l/d && echo new >l/d/x", "echo other >l/again/one",
+                                 "echo other >l/dir/a/new", "chmod 640 l/mode"])
+def test_a_layer_that_was_changed_since(lower, how):
+    lower.sh("cd $1; echo more >>f; rm -r d; rm -r again; mkdir again; rm -r dir; echo >dir; chmod 600 mode")
+    assert lower.start(["sh", "-c", how]).status == 0
+    before = lower.tree("l")
+    done = lower("commit", *lower.about())
+    assert done.status == 3
+    assert "in B/l was changed after the overlay was first used; look at it, and commit with --force" in done.err
+    assert lower.tree("l") == before
+    assert lower("commit", *lower.about(), "--force").status == 0
+
+
+def test_other_changes_of_the_layer_are_kept(lower):
+    lower.sh("echo more >>$1/f")
+    lower.file("l/new", "new")
+    lower.file("l/d/h", "changed")
+    commit(lower)
+    with open(f"{lower.base}/l/d/h") as f:
+        assert f.read() == "changed"
+    assert os.path.exists(f"{lower.base}/l/new")
+
+
+def test_after_a_commit_the_clock_begins_anew(lower):
+    for text in ("one", "two"):
+        lower.sh(f"echo {text} >$1/f")
+        commit(lower)
+        with open(f"{lower.base}/l/f") as f:
+            assert f.read() == f"{text}\n"
+
+
+def test_in_use(lower):
+    lower.sh("echo n >$1/n")
+    words = [w.replace("@", lower.mount).replace("%", lower.base) for w in lower.about()]
+    user = subprocess.Popen([*lower.role.drop(), lower.program, "run", "-q", *words, "sh", "-c", "echo up; exec sleep 30"],
+                            stdout=subprocess.PIPE, env={**os.environ, "OVL_LIBRARY": lower.library})
+    try:
+        assert user.stdout.readline() == b"up\n"
+        done = lower("commit", *lower.about())
+        assert done.status == 3 and re.match(r"ovl: B/u is in use by process \d+; end that first\n", done.err)
+    finally:
+        user.terminate()
+        user.wait()
+        user.stdout.close()
+
+
+def test_not_writable(lower, user_only):
+    lower.sh("cd $1; echo n >d/n")
+    os.chmod(f"{lower.base}/l", 0o555)
+    done = lower("commit", *lower.about())
+    assert (done.status, done.err) == (3, "ovl: B/l: Permission denied; commit to a directory that you may write to, or `ovl "
+                                          "export` the changes\n")
+    os.chmod(f"{lower.base}/l", 0o755)
+    if os.geteuid() == 0:
+        os.chown(f"{lower.base}/l/d", 0, 0)
+        done = lower("commit", *lower.about())
+        assert (done.status, done.err) == (3, "ovl: B/l/d: Permission denied; nothing was changed, B/m/d/n could not be\n")
+
+
+def test_an_upper_that_no_run_made(lower):
+    lower.layer("u", {"n": "n"}, watch=False)
+    done = lower("commit", *lower.about())
+    assert done.status == 3 and "has no work directory of libovl's" in done.err
+
+
+REFUSED = {
+    "no-layer": (["--to", "%/u"], 3, "B/u is no lower directory of B/m; those are:\novl:   B/l\novl:   B/l2"),
+    "nowhere": (["--to", "none"], 3, "none is no lower directory of B/m; those are:"),
+    "elsewhere": (["%/l"], 3, "B/l lies in no overlay; `ovl conf` shows their mounts"),
+    "no-conf": (["-l", "%/none"], 125, "lowerdir=B/none: no such file or directory; name a directory that exists"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(lower, case):
+    lower.sh("echo n >$1/n")
+    args, status, line = REFUSED[case]
+    before = lower.tree("l")
+    done = lower("commit", *lower.about(), *args)
+    assert done.status == status and done.err.startswith(f"ovl: {line}\n"), done.err
+    assert lower.tree("l") == before
+
+
+def test_help_inside_and_read_only(lower):
+    assert lower("commit", "--help").out.startswith("usage: ovl commit ")
+    done = lower("run", "-q", *lower.about(), lower.program, "commit")
+    assert done.status == 3 and done.err.startswith("ovl: `ovl commit` can't be used inside an overlay")
+    done = lower("commit", env={"OVL_CONF": f"mount={lower.mount},lowerdir={lower.base}/l"})
+    assert done.status == 3 and "it is read-only" in done.err
