@@ -170,7 +170,7 @@ static int make_object(struct extraction *x, int fd, const char *path, const cha
 {
     struct content content = {x, path, archive_entry_size_is_set(entry) ? archive_entry_size(entry) : -1};
     o->write = write_content;
-    o->arg = &content;
+    o->arg = &content; // cppcheck-suppress autoVariables ; it is used in here only
     if ((S_ISCHR(o->st.st_mode) || S_ISBLK(o->st.st_mode)) && geteuid() != 0) {
         x->devices_left++;
         return 0;

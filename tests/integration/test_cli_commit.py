@@ -23,7 +23,7 @@ CHANGES = ("cd $1; echo more >>f; rm d/g; rm -r gone; rm -r again; mkdir again; 
            "chmod 600 mode; ln -snf other sym; rm -r both; mkdir both; echo b >both/new; touch -d @1234567 touched")
 LOWER = {"f": "lower\n", "d/g": "g\n", "d/h": "h\n", "gone/x": "x", "file": "file", "dir/a/b": "b", "same": "same",
          "meta": Dir(xattrs={"user.old": "1"}), "meta/x": "x", "mode": "m", "sym": Link(target="old"), "touched": "t",
-         "again/one": "1", "big": "b" * 200000}
+         "again/one": "1", "gone/y/z": "z", "gone/y/a": "a", "big": "b" * 200000}
 BELOW = {"again/old": "old", "d/g": "below", "h": "second\n", "gone/deep/y": "y", "both/x": "x", "dir": "a file", "d/i": "i"}
 
 
@@ -360,14 +360,15 @@ def test_what_is_shown_when_killed_at_every_call(lower):
     kill_and_look(lower, KILLED, 1)
 
 
-def test_a_killed_one_is_finished_where_it_was_begun(lower):
+@pytest.mark.parametrize("call", ["renameat:signal=KILL:when=9", "unlink:signal=KILL:when=2"])
+def test_a_killed_one_is_finished_where_it_was_begun(lower, call):
     """Without --force, although the layer is newer by now; and to no other layer."""
     if not shutil.which("strace"):
         pytest.skip("needs strace")
     lower.sh(CHANGES)
     before = shown(lower)
     words = [w.replace("@", lower.mount).replace("%", lower.base) for w in lower.about()]
-    done = lower.start(["strace", "-o", "trace", "-e", "inject=renameat:signal=KILL:when=9", lower.program, "commit", *words])
+    done = lower.start(["strace", "-o", "trace", "-e", f"inject={call}", lower.program, "commit", *words])
     assert done.status == -signal.SIGKILL
     assert shown(lower) == before
     done = lower("commit", *lower.about(), "--to", "%/l2")
