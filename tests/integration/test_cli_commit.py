@@ -360,7 +360,7 @@ def test_what_is_shown_when_killed_at_every_call(lower):
     kill_and_look(lower, KILLED, 1)
 
 
-@pytest.mark.parametrize("call", ["renameat:signal=KILL:when=9", "unlink:signal=KILL:when=2"])
+@pytest.mark.parametrize("call", ["renameat:signal=KILL:when=9", "unlink:signal=KILL:when=3"])
 def test_a_killed_one_is_finished_where_it_was_begun(lower, call):
     """Without --force, although the layer is newer by now; and to no other layer."""
     if not shutil.which("strace"):
