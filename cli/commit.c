@@ -240,9 +240,12 @@ static int keep_link(const struct commit *c, const struct change *change)
 {
     if (!has_names(change))
         return 0;
-    char *name = link_name(&change->upper.st);
+    char *name = link_name(&change->upper.st), *dir = text("%.2s", name);
     int r = linkat(c->root, ASIDE, c->links, name, 0);
+    if (r < 0 && errno == ENOENT && mkdirat(c->links, dir, 0700) == 0)
+        r = linkat(c->root, ASIDE, c->links, name, 0);
     free(name);
+    free(dir);
     return r < 0 && errno != EMLINK && errno != EEXIST ? refuse_errno(change->path) : 0;
 }
 
