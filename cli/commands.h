@@ -16,5 +16,6 @@ int cmd_discard(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_commit(int argc, char **argv);
+int cmd_convert(int argc, char **argv);
 
 #endif

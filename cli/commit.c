@@ -7,6 +7,7 @@
 
 #include "output.h"
 #include "remove.h"
+#include "shown.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -47,43 +48,11 @@ static int go_above(struct commit *c, const char *relative)
     return fd;
 }
 
-/* ---- what lies below --------------------------------------------------------------------------------------- */
-
-enum shown { SHOWN_NOTHING, SHOWN_OBJECT, SHOWN_DIRECTORY };
-
-static int look_from(const struct commit *c, unsigned first, const char *relative, struct ovl_node *node)
-{
-    struct ovl_ctx *ctx = &c->space->ctx;
-    const struct ovl_view view = {c->ovl, first, ovl_layers(c->ovl)};
-    char *rest = need(strdup(relative)), *save = NULL;
-    int r = ovl_view_mount(ctx, &view, node);
-    for (char *name = strtok_r(rest, "/", &save); r == 0 && name; name = strtok_r(NULL, "/", &save)) {
-        const struct ovl_stack dirs = node->dirs;
-        if (!node->exists || !S_ISDIR(node->st.st_mode))
-            break;
-        r = ovl_view_name(ctx, &view, &dirs, name, node);
-    }
-    free(rest);
-    return r;
-}
-
 /* What the layers from this one on show under a name; -1 after a message. */
-static int shown_from(const struct commit *c, unsigned first, const char *relative)
+static int shown(const struct commit *c, unsigned first, const char *relative)
 {
-    struct ovl_ctx *ctx = &c->space->ctx;
-    const size_t mark = ctx->used;
-    const int fds = ctx->fds;
-    if (first >= ovl_layers(c->ovl))
-        return SHOWN_NOTHING;
-    struct ovl_node *node = need(ovl_node_new(ctx));
-    int r = look_from(c, first, relative, node);
-    int shown = r < 0 ? refuse(relative, strerror(-r))
-                : !node->exists || strcmp(node->path + node->name, name_of(relative)) != 0 ? (int)SHOWN_NOTHING
-                : S_ISDIR(node->st.st_mode)                                                ? (int)SHOWN_DIRECTORY
-                                                                                           : (int)SHOWN_OBJECT;
-    ovl_ctx_close(ctx, fds);
-    ovl_ctx_reset(ctx, mark);
-    return shown;
+    int r = shown_from(&c->space->ctx, c->ovl, first, relative);
+    return r < 0 ? refuse(relative, strerror(-r)) : r;
 }
 
 /* ---- content ----------------------------------------------------------------------------------------------- */
@@ -346,8 +315,8 @@ static int apply_deleted(struct commit *c, const struct change *change)
     }
     if (change->hidden)
         return 0;
-    int shown = shown_from(c, c->target, change->relative);
-    return shown < 0 ? -1 : shown == SHOWN_NOTHING ? 0 : hide(c, change);
+    int still = shown(c, c->target, change->relative);
+    return still < 0 ? -1 : still == SHOWN_NOTHING ? 0 : hide(c, change);
 }
 
 /* ---- what is there ------------------------------------------------------------------------------------------- */
@@ -421,7 +390,7 @@ static int make_directory(struct commit *c, const struct change *change)
 {
     const char *name = name_of(change->relative);
     bool hides = change->opaque || has_obstacle(go_above(c, change->relative), name);
-    int below = hides ? shown_from(c, c->target + 1, change->relative) : SHOWN_NOTHING;
+    int below = hides ? shown(c, c->target + 1, change->relative) : SHOWN_NOTHING;
     if (below < 0 || make_aside(c, change) < 0)
         return -1;
     if (below == SHOWN_DIRECTORY && make_opaque(c, c->root, ASIDE, change->path) < 0)
@@ -439,7 +408,7 @@ static int apply_directory(struct commit *c, const struct change *change)
         return refuse_errno(change->path);
     if (!there)
         return is_needed(c, change) ? make_directory(c, change) : 0;
-    int below = change->opaque ? shown_from(c, c->target + 1, change->relative) : SHOWN_NOTHING;
+    int below = change->opaque ? shown(c, c->target + 1, change->relative) : SHOWN_NOTHING;
     if (below != SHOWN_DIRECTORY)
         return below < 0 ? -1 : 0;
     return make_opaque(c, fd, name, change->path);

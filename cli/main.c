@@ -29,6 +29,7 @@ static const struct command commands[] = {
     {"export", "write what was changed as a layer of an OCI image", cmd_export, true},
     {"import", "make layers of images and archives", cmd_import, true},
     {"commit", "apply what was changed to a lower directory", cmd_commit, true},
+    {"convert", "give whiteouts another form", cmd_convert, true},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 

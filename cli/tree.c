@@ -9,12 +9,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#define NOTES 2048 /* no path is deeper */
 #define OPEN_DIRECTORY (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 struct tree_dir {
@@ -48,13 +52,88 @@ static struct tree_dir *here(const struct tree *tree)
     return &tree->dir[tree->depth - 1];
 }
 
+/* ---- modes ------------------------------------------------------------------------------------------------- */
+/* A directory that is open to its owner while one stands in it has a note in the tree's root meanwhile, by which the
+ * next call puts its mode back if this one is killed: a symbolic link, whose name no overlay shows, to "MODE:PATH". */
+
+static char *note_of(size_t depth)
+{
+    return text(".wh..wh.new-mode-%zu", depth);
+}
+
+/* The path of a name in the directory that one stands in. */
+static char *path_below(const struct tree *tree, const char *name)
+{
+    char *path = need(strdup(""));
+    for (size_t i = 1; i <= tree->depth; i++) {
+        char *longer = text("%s%s%s", path, *path ? "/" : "", i < tree->depth ? tree->dir[i].name : name);
+        free(path);
+        path = longer;
+    }
+    return path;
+}
+
+static int widen(const struct tree *tree, const char *name, int fd, mode_t mode)
+{
+    int r = 0;
+    if (tree->depth > 0) {
+        char *note = note_of(tree->depth), *path = path_below(tree, name), *target = text("%o:%s", mode, path);
+        unlinkat(tree->dir[0].fd, note, 0);
+        r = symlinkat(target, tree->dir[0].fd, note);
+        free(note);
+        free(path);
+        free(target);
+    }
+    return r < 0 ? r : set_mode(fd, mode | S_IRWXU);
+}
+
+static int narrow(const struct tree *tree, const struct tree_dir *dir, size_t depth)
+{
+    if (set_mode(dir->fd, dir->mode) < 0)
+        return -1;
+    char *note = note_of(depth);
+    int r = depth > 0 ? unlinkat(tree->dir[0].fd, note, 0) : 0;
+    free(note);
+    return r < 0 && errno != ENOENT ? -1 : 0;
+}
+
+static void put_back(int root, const char *target)
+{
+    struct open_how how = {.flags = OPEN_DIRECTORY, .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH};
+    char *path;
+    unsigned long mode = strtoul(target, &path, 8);
+    int fd = *path == ':' && mode <= 07777 ? (int)syscall(SYS_openat2, root, path + 1, &how, sizeof how) : -1;
+    if (fd < 0)
+        return;
+    set_mode(fd, (mode_t)mode);
+    close(fd);
+}
+
+/* What a call that was killed has left; the deepest first, as those above it may be closed then. */
+static void put_back_all(int root)
+{
+    char target[PATH_MAX];
+    for (size_t depth = NOTES; depth > 0; depth--) {
+        char *note = note_of(depth);
+        ssize_t n = readlinkat(root, note, target, sizeof target - 1);
+        target[n < 0 ? 0 : n] = '\0';
+        if (n > 0)
+            put_back(root, target);
+        if (n > 0)
+            unlinkat(root, note, 0);
+        free(note);
+    }
+}
+
+/* ---- the way ----------------------------------------------------------------------------------------------- */
+
 static int push(struct tree *tree, const char *name, int fd)
 {
     struct stat st;
     if (fstat(fd, &st) < 0)
         return -1;
     bool widened = geteuid() != 0 && (st.st_mode & S_IRWXU) != S_IRWXU;
-    if (widened && set_mode(fd, (st.st_mode & 07777) | S_IRWXU) < 0)
+    if (widened && widen(tree, name, fd, st.st_mode & 07777) < 0)
         return -1;
     if (tree->depth == tree->room) {
         tree->room = tree->room ? tree->room * 2 : 16;
@@ -70,7 +149,7 @@ static int pop(struct tree *tree)
     struct tree_dir dir = *here(tree);
     const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, dir.mtime};
     int r = utimensat(dir.fd, ".", times, 0);
-    if (dir.widened && set_mode(dir.fd, dir.mode) < 0)
+    if (dir.widened && narrow(tree, &dir, tree->depth - 1) < 0)
         r = -1;
     tree->depth--;
     close(dir.fd);
@@ -82,6 +161,7 @@ int tree_open(struct tree *tree, int root)
 {
     *tree = (struct tree){.dir = NULL};
     raise_limit();
+    put_back_all(root);
     if (push(tree, "", root) >= 0)
         return 0;
     close(root);
@@ -163,8 +243,16 @@ int tree_dress(struct tree *tree, struct object *object)
         return -1;
     dir->mode = st.st_mode & 07777;
     dir->mtime = object->st.st_mtim;
+    bool was_widened = dir->widened;
     dir->widened = geteuid() != 0 && (dir->mode & S_IRWXU) != S_IRWXU;
-    return dir->widened ? set_mode(dir->fd, dir->mode | S_IRWXU) : 0;
+    if (dir->widened || was_widened) { /* with the mode of now in its note */
+        tree->depth--;
+        int r = widen(tree, dir->name, dir->fd, dir->mode);
+        tree->depth++;
+        dir->widened = true;
+        return r;
+    }
+    return 0;
 }
 
 void tree_set_time(struct tree *tree, const struct timespec *mtime)

@@ -307,3 +307,23 @@ void ovl_cache_detach(struct ovl *o)
     if (cache)
         release(cache);
 }
+
+/* ---- for tools --------------------------------------------------------------------------------------- */
+
+int ovl_cache_check(const char *path)
+{
+    struct header header;
+    struct stat st;
+    int fd = ovl_sys_open(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
+    if (fd < 0)
+        return fd;
+    int r = ovl_sys_fstat(fd, &st);
+    ssize_t n = r < 0 ? r : ovl_sys_read(fd, &header, sizeof header);
+    ovl_sys_close(fd);
+    if (n < 0)
+        return (int)n;
+    bool whole = n == sizeof header && S_ISREG(st.st_mode) && header.magic == CACHE_MAGIC &&
+                 header.used <= header.allocated && header.allocated <= (uint64_t)st.st_size / UNIT &&
+                 header.allocated >= FIRST;
+    return whole ? 0 : -EIO;
+}

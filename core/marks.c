@@ -3,7 +3,7 @@
  * Marks of layers that no run uses, for tools that write layers as directories.
  *
  * What a mark is, is decided by whiteout.c.  What must hold: at no moment does a name appear that was hidden, whatever
- * is killed; a mark of the attribute form is made aside.
+ * is killed; so a mark that takes the name is made aside.
  */
 #include "types.h"
 
@@ -51,30 +51,46 @@ int ovl_mark_of(struct ovl_ctx *ctx, const char *dir, const char *name)
     return r;
 }
 
-static int hide(const char *dir, const char *name, enum ovl_mark form, char *path, char *aside)
+static bool is_at_name(int mark)
+{
+    return mark == OVL_MARK_DEVICE || mark == OVL_MARK_ATTRIBUTE;
+}
+
+/* Put what is made aside under the name, which it may take from a whiteout alone. */
+static int place(struct ovl_ctx *ctx, const char *dir, const char *name, const char *aside, const char *path)
+{
+    int r = ovl_sys_rename(aside, path, 1u /* RENAME_NOREPLACE */);
+    if (r == -EEXIST && is_at_name(ovl_mark_of(ctx, dir, name)))
+        r = ovl_sys_rename(aside, path, 0);
+    return r;
+}
+
+static int hide(struct ovl_ctx *ctx, const char *dir, const char *name, enum ovl_mark form, char *path, char *aside)
 {
     bool is_file = form == OVL_MARK_FILE && ovl_strlen(name) + OVL_WH_PREFIX_LENGTH <= OVL_NAME_MAX;
     int r = join(path, dir, is_file ? OVL_WH_PREFIX : "", name);
     if (r >= 0 && is_file)
         return ovl_sys_mknod(path, S_IFREG | OVL_WHITEOUT_MODE, 0);
-    if (r >= 0 && form == OVL_MARK_DEVICE)
-        return ovl_sys_mknod(path, S_IFCHR, 0);
     if (r >= 0)
         r = join(aside, dir, ASIDE, "");
-    if (r >= 0) {
-        ovl_sys_unlink(aside); /* of a call that was killed */
-        r = ovl_whiteout_attribute(dir, aside);
-    }
-    return r < 0 ? r : ovl_sys_rename(aside, path, 1u /* RENAME_NOREPLACE */);
+    if (r < 0)
+        return r;
+    ovl_sys_unlink(aside); /* of a call that was killed */
+    r = form == OVL_MARK_DEVICE ? ovl_sys_mknod(aside, S_IFCHR, 0) : ovl_whiteout_attribute(dir, aside);
+    if (r >= 0)
+        r = place(ctx, dir, name, aside, path);
+    if (r < 0)
+        ovl_sys_unlink(aside);
+    return r;
 }
 
 int ovl_mark_hide(struct ovl_ctx *ctx, const char *dir, const char *name, enum ovl_mark form)
 {
     size_t mark = ctx->used;
     char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX), *aside = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
-    int r = path && aside ? hide(dir, name, form, path, aside) : -ENOMEM;
+    int r = path && aside ? hide(ctx, dir, name, form, path, aside) : -ENOMEM;
     ovl_ctx_reset(ctx, mark);
-    return r == -EEXIST && ovl_mark_of(ctx, dir, name) == OVL_MARK_ATTRIBUTE ? 0 : r;
+    return r;
 }
 
 int ovl_mark_opacity(struct ovl_ctx *ctx, const char *dir)

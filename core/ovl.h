@@ -444,7 +444,8 @@ enum ovl_mark {
 #define OVL_MARK_PREFIX 4 /* length of what stands before the name that is hidden (OVL_MARK_FILE) */
 /* What a name in the directory is: enum ovl_mark, or a negative errno. */
 int ovl_mark_of(struct ovl_ctx *ctx, const char *dir, const char *name);
-/* Hide a name, which is not there, in the form OVL_MARK_FILE or OVL_MARK_DEVICE. */
+/* Hide a name in the form OVL_MARK_FILE or OVL_MARK_DEVICE; -EEXIST when it is hidden so by a file already, or, where
+ * the mark would take the name, an object has that. */
 int ovl_mark_hide(struct ovl_ctx *ctx, const char *dir, const char *name, enum ovl_mark form);
 /* By what the directory is opaque, and whether it may have whiteouts of the attribute form: bits, or a negative errno.
  */
@@ -501,6 +502,9 @@ enum ovl_cache_use {
     OVL_CACHE_OFF    /* never: each call asks the kernel */
 };
 void ovl_cache_use(enum ovl_cache_use use);
+
+/* Whether a file of the cache (docs/cache.md) has what its head says: 0, -EIO when it has not, or another error. */
+int ovl_cache_check(const char *path);
 
 /* Change who may search the directory at `dir`, which is in the upper: change(arg) does it, and its answer is returned.
  * -EACCES when the work directory can't be used. */
