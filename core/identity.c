@@ -235,7 +235,11 @@ int ovl_stat(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st)
 {
     if (!node->exists)
         return -ENOENT;
-    int r = ctx->ops->lstat(node->real, st);
+    int r = 0;
+    if (ctx->ops->is_kernel && !node->partly)
+        *st = node->st;
+    else
+        r = ctx->ops->lstat(node->real, st);
     if (r < 0)
         return r;
     if (S_ISCHR(st->st_mode) && st->st_rdev == 0)

@@ -22,4 +22,5 @@ const struct ovl_ops ovl_ops_kernel = {
     .fchmod = ovl_sys_fchmod,
     .lchown = ovl_sys_lchown,
     .fchown = ovl_sys_fchown,
+    .is_kernel = true,
 };

@@ -184,6 +184,7 @@ struct ovl_ops {
     int (*fchmod)(int fd, mode_t mode);
     int (*lchown)(const char *path, uid_t uid, gid_t gid);
     int (*fchown)(int fd, uid_t uid, gid_t gid);
+    bool is_kernel; /* what lstat() would answer is what the kernel does, so that it need not be asked twice */
 };
 extern const struct ovl_ops ovl_ops_kernel;
 

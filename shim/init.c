@@ -320,6 +320,7 @@ static int start(void)
     if (comm)
         ovl_sys_prctl(PR_SET_NAME, (uintptr_t)comm);
     shim_real_init();
+    shim_next_start();
     int result = record ? import(record, conf) : open_first(conf);
     if (mapped)
         ovl_sys_munmap((void *)(uintptr_t)record, mapped);

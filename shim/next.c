@@ -71,7 +71,7 @@ static int next_fchown(int fd, uid_t uid, gid_t gid)
     return (int)shim_result(REAL(fchown)(fd, uid, gid));
 }
 
-const struct ovl_ops shim_next = {
+struct ovl_ops shim_next = {
     .open = next_open,
     .lstat = next_lstat,
     .fstat = next_fstat,
@@ -85,3 +85,8 @@ const struct ovl_ops shim_next = {
     .lchown = next_lchown,
     .fchown = next_fchown,
 };
+
+void shim_next_start(void)
+{
+    shim_next.is_kernel = shim_real_is_libc();
+}

@@ -7,6 +7,8 @@
 
 #include "ovl.h"
 
-extern const struct ovl_ops shim_next;
+extern struct ovl_ops shim_next;
+/* Once, when the next libraries' functions are known. */
+void shim_next_start(void);
 
 #endif
