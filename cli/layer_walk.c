@@ -105,7 +105,7 @@ static int look(struct walk *w, const char *relative, struct list *names)
     int r = w->visitor->enter(&dir, w->visitor->arg);
     if (r == 0)
         r = visit_marks(w, &dir, names);
-    if (r == 0)
+    if (r == 0 && w->visitor->leave)
         r = w->visitor->leave(&dir, w->visitor->arg);
     free(real);
     return r;
@@ -126,7 +126,7 @@ int layer_walk(struct ovl_ctx *ctx, const char *layer, const struct layer_visito
     struct walk w = {.ctx = ctx, .visitor = visitor, .layer = layer};
     struct stat st;
     int fd = open(layer, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) < 0 || tree_open(&w.tree, fd) < 0)
+    if (fd < 0 || fstat(fd, &st) < 0 || (visitor->looks ? tree_look : tree_open)(&w.tree, fd) < 0)
         return refuse(&w, "", errno);
     w.dev = st.st_dev;
     int r = visit(&w, "");

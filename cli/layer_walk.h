@@ -19,12 +19,13 @@ struct layer_dir {
 };
 
 struct layer_visitor {
-    /* A directory, the marks among the names in it, and the directory again, before the directories in it.  0 to go on,
-     * -1 after a message. */
+    /* A directory, the marks among the names in it, and the directory again, before the directories in it (leave may
+     * be NULL).  0 to go on, -1 after a message. */
     int (*enter)(const struct layer_dir *dir, void *arg);
     int (*mark)(const struct layer_dir *dir, const char *name, enum ovl_mark mark, void *arg);
     int (*leave)(const struct layer_dir *dir, void *arg);
     void *arg;
+    bool looks; /* they change nothing */
 };
 
 /* Walk, directory by directory; names come in byte order, those of one directory are held in memory.  Symbolic links

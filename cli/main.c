@@ -30,6 +30,7 @@ static const struct command commands[] = {
     {"import", "make layers of images and archives", cmd_import, true},
     {"commit", "apply what was changed to a lower directory", cmd_commit, true},
     {"convert", "give whiteouts another form", cmd_convert, true},
+    {"check", "look for what is left over or means nothing in an upper", cmd_check, true},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 

@@ -132,7 +132,7 @@ static int push(struct tree *tree, const char *name, int fd)
     struct stat st;
     if (fstat(fd, &st) < 0)
         return -1;
-    bool widened = geteuid() != 0 && (st.st_mode & S_IRWXU) != S_IRWXU;
+    bool widened = !tree->looks && geteuid() != 0 && (st.st_mode & S_IRWXU) != S_IRWXU;
     if (widened && widen(tree, name, fd, st.st_mode & 07777) < 0)
         return -1;
     if (tree->depth == tree->room) {
@@ -148,7 +148,7 @@ static int pop(struct tree *tree)
 {
     struct tree_dir dir = *here(tree);
     const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, dir.mtime};
-    int r = utimensat(dir.fd, ".", times, 0);
+    int r = tree->looks ? 0 : utimensat(dir.fd, ".", times, 0);
     if (dir.widened && narrow(tree, &dir, tree->depth - 1) < 0)
         r = -1;
     tree->depth--;
@@ -157,15 +157,27 @@ static int pop(struct tree *tree)
     return r;
 }
 
-int tree_open(struct tree *tree, int root)
+static int begin(struct tree *tree, int root)
 {
-    *tree = (struct tree){.dir = NULL};
     raise_limit();
-    put_back_all(root);
+    if (!tree->looks)
+        put_back_all(root);
     if (push(tree, "", root) >= 0)
         return 0;
     close(root);
     return -1;
+}
+
+int tree_open(struct tree *tree, int root)
+{
+    *tree = (struct tree){.dir = NULL};
+    return begin(tree, root);
+}
+
+int tree_look(struct tree *tree, int root)
+{
+    *tree = (struct tree){.looks = true};
+    return begin(tree, root);
 }
 
 int tree_close(struct tree *tree)

@@ -14,10 +14,12 @@
 struct tree {
     struct tree_dir *dir; /* the root, and those on the way */
     size_t depth, room;
+    bool looks; /* nothing is changed: closed directories stay so, and can't be gone into */
 };
 
 /* Begin at an open directory, which is the tree's from now on. */
 int tree_open(struct tree *tree, int root);
+int tree_look(struct tree *tree, int root);
 /* Leave all of it. */
 int tree_close(struct tree *tree);
 /* Go to a directory, "" the root: its descriptor (for *at() calls only), or -1 with errno; ENOTDIR: something on the
