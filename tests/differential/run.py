@@ -133,7 +133,8 @@ class Bench:
     def is_unsearchable(self, case, found, without):
         """The difference 'unsearchable', of a directory that the generator took for another."""
         words = judge.split(case.line(found.at))[0]
-        if not case.user or words[0] not in differences.LISTINGS or found.got.get("ovl") != "EACCES":
+        shows = words[0] == "dident" and all(answer.startswith("ok ") for answer in found.got.values())
+        if not case.user or words[0] not in differences.LISTINGS or not (shows or found.got.get("ovl") == "EACCES"):
             return False
         here = f"faccessat {words[1]} . X_OK" if words[1].isdigit() else f"access {words[1]} X_OK"
         return self.ask(case, found.at, [here], without) == ["EACCES"]
