@@ -13,6 +13,7 @@
 #include "state.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,8 @@ static const char run_help[] =
     "directory.  The lower directories stay as they are.\n"
     "\n" SPACE_HELP "\n"
     "      --temp             drop the changes when the command has ended\n"
+    "      --trace FILE       write each call that leads into the overlay to FILE, which lies outside, as a line of\n"
+    "                         JSON: see `ovl trace`\n"
     "  -q, --quiet            do not say at the end where the changes are\n"
     "      --help             this text\n"
     "\n"
@@ -41,13 +44,15 @@ static const char run_help[] =
     "command can't be started, 127 when it is not there; 2 for a wrong option, 3 when nothing can be kept.\n"
     "\n"
     "    ovl run -m /usr -- make install\n"
-    "    ovl run -m /opt/sdk -l ~/patch -l /srv/sdk --temp -- make check\n";
+    "    ovl run -m /opt/sdk -l ~/patch -l /srv/sdk --temp -- make check\n"
+    "    ovl run -m ~/src --trace /tmp/trace -- make; ovl trace /tmp/trace\n";
 
 static const char shell_help[] = "usage: ovl shell [OPTION]...\n"
                                  "\n"
                                  "Starts $SHELL (or /bin/sh) in an overlay, as `ovl run` would.\n"
                                  "\n" SPACE_HELP "\n"
                                  "      --temp             drop the changes when the shell has ended\n"
+                                 "      --trace FILE       write each call that leads into the overlay to FILE\n"
                                  "  -q, --quiet            do not say where the changes are\n"
                                  "      --help             this text\n"
                                  "\n"
@@ -57,6 +62,8 @@ static const char shell_help[] = "usage: ovl shell [OPTION]...\n"
 struct run {
     struct space space;
     char *library;
+    const char *trace_name; /* as it was given; NULL: none */
+    char *trace;
     bool kept;      /* in the state directory: the end is waited for */
     bool temporary; /* and it is removed then */
     bool is_new, quiet;
@@ -106,6 +113,43 @@ static int keep(struct run *run, const struct options *options)
     return STATUS_DONE;
 }
 
+/* A trace that lies in a layer would change that. */
+static int check_trace(const struct run *run)
+{
+    struct space s = {.conf = need(strdup(run->space.conf))};
+    int status = space_begin(&s);
+    if (status == STATUS_DONE) {
+        struct ovl_node *node = need(ovl_node_new(&s.ctx));
+        int r = ovl_resolve(&s.ctx, NULL, run->trace, OVL_CHANGE, node);
+        if (r < 0 || node->ovl) {
+            complain("--trace %s: %s; name a file outside of the overlay and its layers, such as one in /tmp",
+                     run->trace,
+                     r == -EROFS ? "it lies in a lower layer"
+                     : r < 0     ? strerror(-r)
+                                 : "it lies in the overlay");
+            status = STATUS_FAILED;
+        }
+    }
+    space_close(&s);
+    return status;
+}
+
+/* A new trace, which the processes of the run add to. */
+static int begin_trace(struct run *run)
+{
+    run->trace = absolute_path(run->trace_name);
+    int status = check_trace(run);
+    if (status != STATUS_DONE)
+        return status;
+    int fd = open(run->trace, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0666);
+    if (fd < 0) {
+        complain("--trace %s: %s", run->trace, strerror(errno));
+        return STATUS_FAILED;
+    }
+    close(fd);
+    return STATUS_DONE;
+}
+
 static int find_overlay(struct run *run, const struct options *options)
 {
     struct space *s = &run->space;
@@ -121,6 +165,8 @@ static int find_overlay(struct run *run, const struct options *options)
     }
     if (status == STATUS_DONE)
         status = space_check(s);
+    if (status == STATUS_DONE && run->trace_name)
+        status = begin_trace(run);
     if (status != STATUS_DONE && run->is_new && s->name) {
         char *folder = state_folder(s->root, s->name);
         state_remove(folder);
@@ -137,6 +183,8 @@ static void set_environment(const struct run *run)
     char *both = preload && *preload ? text("%s:%s", run->library, preload) : need(strdup(run->library));
     setenv("LD_PRELOAD", both, 1);
     setenv("OVL_CONF", run->space.conf, 1);
+    if (run->trace)
+        setenv("OVL_TRACE", run->trace, 1);
     free(both);
 }
 
@@ -265,24 +313,26 @@ static int run_in(struct run *run, int argc, char **argv)
 
 /* ---- the subcommands --------------------------------------------------------------------------------- */
 
-enum { OPTION_QUIET = 'q' };
+enum { OPTION_QUIET = 'q', OPTION_TRACE = OPTION_OWN };
 
 static const struct option long_options[] = {
     SPACE_LONG,
     {"temp", no_argument, NULL, OPTION_TEMP},
+    {"trace", required_argument, NULL, OPTION_TRACE},
     {"quiet", no_argument, NULL, OPTION_QUIET},
     HELP_LONG,
 };
 
 /* Take the options: a status + 1 that ends it, or 0. */
-static int take_options(int argc, char **argv, const char *help, struct options *options, bool *quiet)
+static int take_options(int argc, char **argv, const char *help, struct options *options, struct run *run)
 {
     for (int option; (option = getopt_long(argc, argv, "+q" SPACE_SHORT, long_options, NULL)) != -1;) {
         int taken = options_take(options, option, help);
         if (ENDS(taken))
             return taken;
-        if (option == OPTION_QUIET)
-            *quiet = true;
+        run->quiet |= option == OPTION_QUIET;
+        if (option == OPTION_TRACE)
+            run->trace_name = optarg;
     }
     return 0;
 }
@@ -297,6 +347,7 @@ static int start(struct run *run, const struct options *options, int argc, char 
     if (status == STATUS_DONE)
         status = run_in(run, argc, argv);
     free(run->library);
+    free(run->trace);
     space_close(&run->space);
     return status;
 }
@@ -305,7 +356,7 @@ int cmd_run(int argc, char **argv)
 {
     static struct options options = {.command = "run"};
     struct run run = {.library = NULL};
-    int taken = take_options(argc, argv, run_help, &options, &run.quiet);
+    int taken = take_options(argc, argv, run_help, &options, &run);
     if (ENDS(taken))
         return END_STATUS(taken);
     if (optind == argc)
@@ -317,7 +368,7 @@ int cmd_shell(int argc, char **argv)
 {
     static struct options options = {.command = "shell"};
     struct run run = {.library = NULL};
-    int taken = take_options(argc, argv, shell_help, &options, &run.quiet);
+    int taken = take_options(argc, argv, shell_help, &options, &run);
     if (ENDS(taken))
         return END_STATUS(taken);
     if (optind < argc)

@@ -18,5 +18,6 @@ int cmd_import(int argc, char **argv);
 int cmd_commit(int argc, char **argv);
 int cmd_convert(int argc, char **argv);
 int cmd_check(int argc, char **argv);
+int cmd_trace(int argc, char **argv);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "output.h"
 
+#include <ovl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,27 +16,13 @@
 
 /* ---- UTF-8 ----------------------------------------------------------------------------------------- */
 
-/* How many bytes at p are one character (RFC 3629), 0 for none. */
-static size_t character(const unsigned char *p)
-{
-    if (p[0] < 0x80)
-        return 1;
-    size_t n = p[0] >= 0xc2 && p[0] <= 0xdf ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4 : 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    bool overlong = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xf0 && p[1] < 0x90);
-    bool beyond = (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf4 && p[1] > 0x8f);
-    return overlong || beyond ? 0 : n;
-}
-
 /* A copy that is UTF-8, the caller's to free; *whole: nothing had to be replaced. */
 static char *to_utf8(const char *from, bool *whole)
 {
     char *made = need(malloc(strlen(from) * strlen(REPLACEMENT) + 1)), *to = made;
     *whole = true;
-    for (const unsigned char *p = (const unsigned char *)from; *p;) {
-        size_t n = character(p);
+    for (const char *p = from; *p;) {
+        size_t n = ovl_utf8(p);
         if (n) {
             memcpy(to, p, n);
         } else {

@@ -24,6 +24,7 @@ static const struct command commands[] = {
     {"diff", "show what was changed as text", cmd_diff, false},
     {"discard", "drop what was changed", cmd_discard, true},
     {"explain", "show where a name is, layer by layer", cmd_explain, false},
+    {"trace", "sum up what `ovl run --trace` has written", cmd_trace, true},
     {"conf", "check a configuration and print what it comes to", cmd_conf, false},
     {"doctor", "tell what works on this machine, and which programs are reached", cmd_doctor, false},
     {"export", "write what was changed as a layer of an OCI image", cmd_export, true},

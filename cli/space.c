@@ -166,8 +166,7 @@ struct ovl *space_overlay_of(const struct space *s, const char *path)
     return NULL;
 }
 
-/* Without ".", ".." and repeated slashes, by the text alone; in place. */
-static void tidy(char *path)
+void tidy_path(char *path)
 {
     char *to = path;
     for (const char *from = path; *from;) {
@@ -195,7 +194,7 @@ static char *merged_path(struct space *s, const char *argument)
         free(path);
         path = need(strdup(node->path));
     } else {
-        tidy(path);
+        tidy_path(path);
     }
     ovl_ctx_close(&s->ctx, 0);
     ovl_ctx_reset(&s->ctx, mark);

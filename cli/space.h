@@ -40,6 +40,9 @@ void space_free_paths(char **paths);
 /* The overlay that a merged path lies in, or NULL. */
 struct ovl *space_overlay_of(const struct space *s, const char *path);
 
+/* Make an absolute path one without ".", ".." and repeated slashes, by the text alone. */
+void tidy_path(char *path);
+
 /* Whether this process runs inside an overlay, where everything that it changed would be changed by way of that. */
 bool is_inside(void);
 /* Start this program again outside, where a layer's path is the layer; it still speaks of the same overlay, and of

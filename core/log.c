@@ -53,6 +53,15 @@ static void write_quietly(int fd, const char *line, size_t n)
     ovl_sys_sigprocmask(SIG_SETMASK, &old, NULL);
 }
 
+void ovl_append_line(const char *file, const char *line, size_t n)
+{
+    int fd = ovl_sys_open(AT_FDCWD, file, LOG_FLAGS, 0600);
+    if (fd < 0)
+        return;
+    write_quietly(fd, line, n);
+    ovl_sys_close(fd);
+}
+
 void ovl_log_line(enum ovl_log level, const char *first, ...)
 {
     if (!ovl_log_wants(level))
@@ -68,9 +77,5 @@ void ovl_log_line(enum ovl_log level, const char *first, ...)
     for (size_t cut = 1; !whole && cut <= 3; cut++)
         line[length - cut] = '.';
     line[length++] = '\n';
-    int fd = ovl_sys_open(AT_FDCWD, log_file, LOG_FLAGS, 0600);
-    if (fd < 0)
-        return;
-    write_quietly(fd, line, length);
-    ovl_sys_close(fd);
+    ovl_append_line(log_file, line, length);
 }

@@ -524,6 +524,11 @@ bool ovl_log_wants(enum ovl_log level);
 /* One line, "libovl: " and the strings in a row, appended to the log file in one write.  The list
  * ends with NULL. Opens the file for each line: nothing stays open. */
 void ovl_log_line(enum ovl_log level, const char *first, ...);
+/* The same for a line of another kind and file, which is made if it is missing. */
+void ovl_append_line(const char *file, const char *line, size_t n);
+
+/* How many bytes at s, which is not empty, are one character of UTF-8 (RFC 3629); 0 for none. */
+size_t ovl_utf8(const char *s);
 
 #ifdef __cplusplus
 }

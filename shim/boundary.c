@@ -16,11 +16,14 @@
 #include "next.h"
 #include "sys.h"
 #include "text.h"
+#include "trace.h"
 
 #include <string.h>
 
 #define DELETED " (deleted)"
 #define TRIES 16 /* while directories are being renamed */
+
+bool shim_is_watched;
 
 bool shim_begin(struct shim_call *call, const char *function)
 {
@@ -33,7 +36,11 @@ bool shim_begin(struct shim_call *call, const char *function)
     call->node = NULL;
     call->deep = false;
     call->removed = NULL;
+    call->flags = SHIM_NO_FLAGS;
+    call->from = NULL;
     call->moves = ovl_moves(shim_space());
+    if (shim_is_watched)
+        call->began = shim_trace_clock();
     if (ovl_ctx_begin(&call->ctx, shim_space(), &shim_next) == 0)
         return true;
     /* No memory at all: the call can't be answered, and must not go to the real file system. */
@@ -46,30 +53,43 @@ bool shim_sees_missing(const char *path, struct ovl_glance *glance)
     const struct ovl_space *space = shim_space();
     glance->path = NULL;
     return space && path && *path == '/' && ovl_glance(space, path, strlen(path), glance) == -ENOENT &&
-           !ovl_log_wants(OVL_LOG_DEBUG);
+           !shim_is_watched;
 }
 
-/* FUNCTION MERGED-PATH LAYER-PATH RESULT (CONTRACT 5.1).  What was just made lies in the upper; outside there is no
- * layer, and a path that needed no walk is shown as it was given. */
-static void trace(const struct shim_call *call, long r)
+/* What was just made lies in the upper. */
+bool shim_layer_of(const struct ovl_node *node, long r, const char **layer, const char **below)
+{
+    *below = "";
+    if (node->exists) {
+        *layer = node->real;
+        return true;
+    }
+    if (r < 0 || ovl_is_read_only(node->ovl))
+        return false;
+    *layer = ovl_layer(node->ovl, 0);
+    *below = node->path + (strcmp(ovl_mount(node->ovl), "/") == 0 ? 0 : strlen(ovl_mount(node->ovl)));
+    return true;
+}
+
+/* FUNCTION MERGED-PATH LAYER-PATH RESULT (CONTRACT 5.1).  Outside there is no layer, and a path that needed no walk is
+ * shown as it was given. */
+static void log_call(const struct shim_call *call, long r)
 {
     const struct ovl_node *node = call->node;
     const char *path = node ? node->path : call->asked ? call->asked : "-", *layer = "-", *below = "";
     char number[24];
-    if (node && node->ovl && node->exists) {
-        layer = node->real;
-    } else if (node && node->ovl && r >= 0 && !ovl_is_read_only(node->ovl)) {
-        layer = ovl_layer(node->ovl, 0);
-        below = node->path + (strcmp(ovl_mount(node->ovl), "/") == 0 ? 0 : strlen(ovl_mount(node->ovl)));
-    }
+    if (!node || !node->ovl || !shim_layer_of(node, r, &layer, &below))
+        layer = "-";
     ovl_log_line(OVL_LOG_DEBUG, call->function, " ", *path ? path : "-", " ", layer, below, " ", r < 0 ? "-" : "",
                  ovl_decimal(number, r < 0 ? (uint64_t)-r : (uint64_t)r), NULL);
 }
 
 long shim_leave(struct shim_call *call, long r)
 {
-    if (ovl_log_wants(OVL_LOG_DEBUG))
-        trace(call, r);
+    if (shim_is_watched) {
+        log_call(call, r);
+        shim_trace(call, call->function, r);
+    }
     if (call->ctx.memory)
         ovl_ctx_end(&call->ctx);
     errno = r < 0 ? (int)-r : call->saved_errno;
@@ -406,6 +426,7 @@ int shim_find(struct shim_call *call, int *dirfd, const char **path, unsigned fl
     if (call->ctx.size == 0)
         return -ENOMEM;
     call->asked = *path;
+    call->at = *dirfd;
     if (!*path || !**path)
         return SHIM_OUTSIDE;
     if (**path == '/' && find_known(call, *path, flags, node) == SHIM_INSIDE)

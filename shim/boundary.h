@@ -29,7 +29,16 @@ struct shim_call {
     bool deep;           /* the base directory is outside, too deep to have a path: buf has an ancestor's */
     bool magic;          /* linkat: the first path is a magic link of /proc */
     const char *removed; /* what was found is a removed directory, by the name ".": its parent's path or "" */
+    /* For the trace: */
+    int at;                      /* the directory that `asked` begins at */
+    int flags;                   /* of open(2), or of renameat2(2) where there is `from` */
+    const struct ovl_node *from; /* the other name of a rename or link */
+    uint64_t began;              /* shim_trace_clock() */
 };
+#define SHIM_NO_FLAGS (-1)
+
+/* Whether calls are written down, in the debug log or the trace: short cuts go without that.  Set once at start. */
+extern bool shim_is_watched;
 
 /* Begin a call.  False when the library is inert here (no configuration, or too early to have
  * one): the wrapper then calls the next library's function with its own arguments, and no
@@ -45,6 +54,9 @@ bool shim_sees_missing(const char *path, struct ovl_glance *glance);
 /* End a call: r >= 0 is returned with errno as it was at enter; a negative errno is put into errno
  * and becomes -1. */
 long shim_leave(struct shim_call *call, long r);
+
+/* The layer that what a call was about is shown in, in two parts; false where there is none.  r: its answer. */
+bool shim_layer_of(const struct ovl_node *node, long r, const char **layer, const char **below);
 
 /* The answer of a next library's function as core has it: r, or -errno where r is -1. */
 static inline long shim_result(long r)

@@ -3,9 +3,9 @@
  * The environment that an exec'd program gets (env.h).
  *
  * Restored: our entry in LD_PRELOAD, by absolute path, at the place where an entry of ours stands;
- * OVL_CONF where it is unset.  Set always: OVL_RUN (and OVL_RUN_1 ..., where it is long), and OVL_CWD where the cwd
- * lies in an overlay. A lost LD_PRELOAD entry goes to the end: whoever preloads something into one program (fakeroot,
- * a sanitizer that insists on coming first) puts it before what was there, so this is where our
+ * OVL_CONF and OVL_TRACE where they are unset.  Set always: OVL_RUN (and OVL_RUN_1 ..., where it is long), and OVL_CWD
+ * where the cwd lies in an overlay. A lost LD_PRELOAD entry goes to the end: whoever preloads something into one
+ * program (fakeroot, a sanitizer that insists on coming first) puts it before what was there, so this is where our
  * entry would be if it had not been dropped.
  *
  * What ld.so needs to find libraries (loader.h) is put in for each program anew, and what was put in for another is
@@ -21,10 +21,12 @@
 #include "init.h"
 #include "scratch.h"
 #include "text.h"
+#include "trace.h"
 
 #include <string.h>
 
 #define CONF "OVL_CONF="
+#define TRACE "OVL_TRACE="
 #define STRING(x) STRING_OF(x)
 #define STRING_OF(x) #x
 #define STATIC_TLS SHIM_STATIC_TLS_TUNABLE "=" STRING(SHIM_STATIC_TLS)
@@ -36,8 +38,9 @@ enum variable { PRELOAD, AUDIT, TUNABLES, LIBRARY_PATH, VARIABLES };
 static const char *const variable[VARIABLES] = {"LD_PRELOAD=", "LD_AUDIT=", "GLIBC_TUNABLES=", "LD_LIBRARY_PATH="};
 
 #define NOWHERE SIZE_MAX
-/* What can be added beside those: the configuration and its record, the cwd, the program, its name, and NULL. */
-#define ADDED (OVL_RECORD_PARTS + 5)
+/* What can be added beside those: the configuration and its record, the trace, the cwd, the program, its name, and
+ * NULL. */
+#define ADDED (OVL_RECORD_PARTS + 6)
 
 /* An environment that is being made. */
 struct build {
@@ -77,10 +80,10 @@ const char *shim_env_find(char *const *env, const char *name)
     return found;
 }
 
-static bool has_conf(char *const *env)
+static bool has(char *const *env, const char *name)
 {
     for (; env && *env; env++)
-        if (value_of(*env, CONF))
+        if (value_of(*env, name))
             return true;
     return false;
 }
@@ -320,21 +323,24 @@ static void put_text(struct build *b, const char *name, const char *value)
 char **shim_env_inside(struct shim_call *call, char *const *env, const struct shim_loader *loader, const char *comm)
 {
     const char *record = ovl_space_record(call->ctx.space), *conf = ovl_space_conf(call->ctx.space);
-    const char *library = shim_library();
+    const char *library = shim_library(), *trace = shim_trace_file();
     size_t directories = loader->library_path ? strlen(loader->library_path) : 0;
     size_t program = loader->interpreter ? sizeof SHIM_ENV_PROGRAM + strlen(loader->program) : 0;
     unsigned parts;
     size_t run = ovl_record_put(record, NULL, NULL, &parts);
     struct build b;
     if (!begin(&b, call, env,
-               run + sizeof CONF + strlen(conf) + 2 * (strlen(library) + sizeof SHIM_AUDIT_SUFFIX) + sizeof STATIC_TLS +
-                   directories + program + 2 * sizeof MARK + 2 + sizeof SHIM_ENV_COMM + (comm ? strlen(comm) : 0) +
-                   sizeof SHIM_ENV_CWD + SHIM_CWD_TEXT_MAX))
+               run + sizeof CONF + strlen(conf) + sizeof TRACE + (trace ? strlen(trace) : 0) +
+                   2 * (strlen(library) + sizeof SHIM_AUDIT_SUFFIX) + sizeof STATIC_TLS + directories + program +
+                   2 * sizeof MARK + 2 + sizeof SHIM_ENV_COMM + (comm ? strlen(comm) : 0) + sizeof SHIM_ENV_CWD +
+                   SHIM_CWD_TEXT_MAX))
         return NULL;
     put(&b, PRELOAD, write_list(value_at(&b, PRELOAD), b.old[PRELOAD], ": ", library));
     put_help(&b, loader);
-    if (!has_conf(env))
+    if (!has(env, CONF))
         put_text(&b, CONF, conf);
+    if (trace && !has(env, TRACE))
+        put_text(&b, TRACE, trace);
     b.to += ovl_record_put(record, b.to, b.env + b.used, &parts);
     b.used += parts;
     if (loader->interpreter)

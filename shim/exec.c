@@ -18,6 +18,7 @@
 #include "real.h"
 #include "scratch.h"
 #include "sys.h"
+#include "trace.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -59,7 +60,7 @@ static bool is_same_file(const struct target *asked, const struct target *there)
 }
 
 /* Find the file that target names and change it to what the kernel must be called with. */
-static int find(struct shim_call *call, struct target *target)
+static int find_file(struct shim_call *call, struct target *target)
 {
     const struct target asked = *target;
     target->asked = asked.path;
@@ -89,6 +90,15 @@ static int find(struct shim_call *call, struct target *target)
      * asked, because the mount need not exist for it. */
     target->moved = strcmp(node->real, node->path) != 0 || !is_same_file(&asked, target);
     return 0;
+}
+
+/* The same, with a line in the trace: a call that starts a program has no end that could have one. */
+static int find(struct shim_call *call, struct target *target)
+{
+    int r = find_file(call, target);
+    if (shim_is_watched)
+        shim_trace(call, "exec", r);
+    return r;
 }
 
 /* Whether the caller may execute the file; inside, find() has asked. */

@@ -20,6 +20,7 @@
 #include "real.h"
 #include "sys.h"
 #include "text.h"
+#include "trace.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -41,7 +42,8 @@ static int state = UNKNOWN;
 static struct ovl_space *space;
 static __thread bool starting __attribute__((tls_model("initial-exec")));
 static char library[OVL_REAL_MAX];
-static char log_file[OVL_REAL_MAX]; /* a copy: programs that set their title write over their environment */
+/* Copies: programs that set their title write over their environment. */
+static char log_file[OVL_REAL_MAX], trace_file[OVL_REAL_MAX];
 static const char *inherited_cwd;
 static struct stat first_stderr;
 static bool audit_helps;
@@ -139,23 +141,33 @@ static int make_log_file(struct ovl_ctx *ctx, const char *path, struct ovl_node 
     return r < 0 ? r : node->ovl && node->exists && node->top == 0 ? 0 : -EROFS;
 }
 
-/* Where lines for `path` go, which core appends without asking the overlay.  -EROFS where that would change a lower
- * layer. */
-static int find_log_file(const char *path)
+/* Where lines for `path` go, which core appends without asking the overlay: `place`, of OVL_REAL_MAX bytes.  -EROFS
+ * where that would change a lower layer, -EXDEV where it must lie outside and does not. */
+static int find_line_file(const char *path, bool outside, char *place)
 {
     struct ovl_ctx ctx;
     if (ovl_ctx_begin(&ctx, space, &ovl_ops_kernel) < 0)
         return -ENOMEM;
     struct ovl_node *node = ovl_node_new(&ctx);
     int r = node ? ovl_resolve(&ctx, NULL, path, OVL_CHANGE, node) : -ENOMEM;
+    if (r == 0 && node->ovl && outside)
+        r = -EXDEV;
     if (r == 0 && node->ovl)
         r = make_log_file(&ctx, path, node);
     if (r == 0 && ctx.fds)
         r = -ENAMETOOLONG; /* a name that only this call's descriptors make short enough */
     if (r == 0)
-        ovl_append(log_file, sizeof log_file, 0, node->ovl ? node->real : node->path);
+        ovl_append(place, OVL_REAL_MAX, 0, node->ovl ? node->real : node->path);
     ovl_ctx_end(&ctx);
     return r;
+}
+
+static const char *line_file_error(int r)
+{
+    return r == -EINVAL  ? ": not an absolute path; it begins with '/'"
+           : r == -EROFS ? ": lies in a lower layer or a read-only overlay; name a file elsewhere"
+           : r == -EXDEV ? ": lies in an overlay; name a file outside of all, where a path that is excluded is one"
+                         : ": can't be made there; name a file in a directory that you may write to";
 }
 
 /* Set up the log.  A relative path would be another file after each chdir, in a layer's own directory too. */
@@ -167,14 +179,30 @@ static void start_log(bool first)
     for (int i = 0; wanted && i < 4; i++)
         if (strcmp(wanted, names[i]) == 0)
             level = (enum ovl_log)i;
-    int r = !file ? 0 : *file == '/' ? find_log_file(file) : -EINVAL;
+    int r = !file ? 0 : *file == '/' ? find_line_file(file, false, log_file) : -EINVAL;
     if (r < 0 && first)
-        refuse("OVL_LOG_FILE: ", file,
-               r == -EINVAL  ? ": not an absolute path; it begins with '/'"
-               : r == -EROFS ? ": lies in a lower layer or a read-only overlay; name a file elsewhere"
-                             : ": can't be made there; name a file in a directory that you may write to",
-               NULL);
+        refuse("OVL_LOG_FILE: ", file, line_file_error(r), NULL);
     ovl_log_set(level, log_file);
+}
+
+/* A trace that can't be written would only seem to be one. */
+static int try_trace(void)
+{
+    int fd = ovl_sys_open(AT_FDCWD, trace_file, LOG_FLAGS, 0600);
+    return fd < 0 ? fd : ovl_sys_close(fd);
+}
+
+static void start_trace(bool first)
+{
+    const char *file = own_variable("OVL_TRACE");
+    int r = !file ? 0 : *file == '/' ? find_line_file(file, true, trace_file) : -EINVAL;
+    if (r == 0 && file && first)
+        r = try_trace();
+    if (r < 0 && first)
+        refuse("OVL_TRACE: ", file, line_file_error(r), NULL);
+    if (r == 0)
+        shim_trace_to(trace_file);
+    shim_is_watched = ovl_log_wants(OVL_LOG_DEBUG) || shim_trace_file();
 }
 
 static void set_cache(const char *wanted)
@@ -325,6 +353,7 @@ static int start(void)
     if (mapped)
         ovl_sys_munmap((void *)(uintptr_t)record, mapped);
     start_log(!record);
+    start_trace(!record);
     set_cache(getenv("OVL_CACHE"));
     if (!record)
         start_again();
@@ -358,6 +387,8 @@ bool shim_start(void)
 
 __attribute__((constructor(101))) static void constructor(void)
 {
-    if (shim_start())
-        shim_cwd_start();
+    if (!shim_start())
+        return;
+    shim_cwd_start();
+    shim_trace_libraries();
 }

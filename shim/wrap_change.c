@@ -274,6 +274,7 @@ int wrap_linkat(int from_dirfd, const char *from_path, int to_dirfd, const char 
     int r = by_fd ? (REAL(fcntl)(from_dirfd, F_GETFD) < 0 ? -EBADF : 0)
                   : find_place(&call, &from, flags & AT_SYMLINK_FOLLOW ? OVL_CHANGE | OVL_FOLLOW : OVL_CHANGE);
     call.magic = call.node && call.node->magic;
+    call.from = from.node;
     if (r == 0) {
         r = find_place(&call, &to, OVL_CHANGE | OVL_NAME | OVL_TYPE);
         int source = by_fd || (r == 0 && from.where == to.where) ? 0 : check_source(&call, &from, flags);
@@ -367,6 +368,8 @@ int wrap_renameat2(int from_dirfd, const char *from_path, int to_dirfd, const ch
     int r = ovl_check_rename_flags(flags);
     if (r == 0)
         r = find_places(&call, &from, &to);
+    call.from = from.node;
+    call.flags = (int)flags;
     if (r == 0)
         r = rename_places(&call, &from, &to, flags);
     return (int)shim_leave(&call, r);

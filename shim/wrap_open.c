@@ -119,7 +119,7 @@ int shim_open_at(const struct shim_way *way, const char *function, int dirfd, co
     call.ctx.ops = way->ops;
     call.glance = is_made ? NULL : &glance;
     struct ovl_node *node;
-    flags = flags_that_count(flags);
+    call.flags = flags = flags_that_count(flags);
     if (is_contradiction(flags))
         return (int)shim_leave(&call, -EINVAL);
     unsigned walk = walk_flags(flags);

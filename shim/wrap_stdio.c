@@ -126,6 +126,7 @@ FILE *wrap_fopen(const char *path, const char *text)
     struct mode mode;
     if (!parse_mode(text, &mode) || !shim_enter(&call))
         return REAL(fopen)(path, text);
+    call.flags = mode.flags;
 
     int dirfd = AT_FDCWD;
     const char *place = path;
@@ -178,6 +179,7 @@ FILE *wrap_freopen(const char *path, const char *text, FILE *stream)
     struct mode mode;
     if (!parse_mode(text, &mode) || !shim_enter(&call))
         return REAL(freopen)(path, text, stream);
+    call.flags = mode.flags;
 
     bool reads = only_reads(&mode);
     int dirfd = AT_FDCWD, r = SHIM_OUTSIDE;

@@ -171,6 +171,35 @@ static void test_log_odd_files(void **state)
     ovl_log_set(OVL_LOG_WARN, NULL);
 }
 
+/* RFC 3629: each kind of character, and each kind of bytes that are none. */
+static void test_utf8(void **state)
+{
+    (void)state;
+    assert_int_equal(ovl_utf8("a"), 1);
+    assert_int_equal(ovl_utf8("\x7f"), 1);
+    assert_int_equal(ovl_utf8("\xc2\x80"), 2);
+    assert_int_equal(ovl_utf8("\xe0\xa0\x80"), 3);
+    assert_int_equal(ovl_utf8("\xed\x9f\xbf"), 3);
+    assert_int_equal(ovl_utf8("\xf4\x8f\xbf\xbf"), 4);
+    static const char *const wrong[] = {
+        "\x80",
+        "\xc1\xbf",
+        "\xe0\x9f\xbf",
+        "\xed\xa0\x80",
+        "\xf0\x8f\xbf\xbf",
+        "\xf4\x90\x80\x80",
+        "\xf5",
+        "\xff",
+        "\xc2",
+        "\xe2\x82",
+        "\xf0\x9d\x84",
+        "\xc2"
+        "a",
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_int_equal(ovl_utf8(wrong[i]), 0);
+}
+
 /* C-4.6: a file size limit kills nobody, not even later */
 static void test_log_file_size_limit(void **state)
 {
@@ -204,6 +233,7 @@ int main(void)
         cmocka_unit_test(test_append_shown),
         cmocka_unit_test(test_decimal),
         cmocka_unit_test(test_is_below),
+        cmocka_unit_test(test_utf8),
         cmocka_unit_test_setup_teardown(test_log_levels, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_log_long_lines, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_log_odd_files, fixture_setup, fixture_teardown),
