@@ -48,7 +48,7 @@ int shim_look(struct shim_call *call, int dirfd, const char *path, unsigned flag
     struct ovl_glance own;
     const struct ovl_glance *glance = call->glance;
     const char *from = NULL;
-    if (!path || !*path || call->ctx.size == 0 || ovl_log_wants(OVL_LOG_DEBUG))
+    if (!path || !*path || call->ctx.size == 0 || shim_is_watched)
         return 0;
     if (*path != '/') {
         const size_t mark = call->ctx.used;
@@ -78,7 +78,7 @@ static bool may_wait(int flags)
 int shim_open_outside(const struct shim_call *call, const char *path, int flags)
 {
     if (!path || *path != '/' || may_wait(flags) || !shim_real_is_libc() || call->ctx.size == 0 ||
-        ovl_log_wants(OVL_LOG_DEBUG) || shim_has_dotdot(path) || ovl_space_holds(call->ctx.space, path))
+        shim_is_watched || shim_has_dotdot(path) || ovl_space_holds(call->ctx.space, path))
         return -EAGAIN;
     const struct ovl_open_how how = {.flags = ovl_openat2_flags(flags), .resolve = OVL_RESOLVE_NO_SYMLINKS};
     int fd = ovl_sys_openat2(AT_FDCWD, path, &how);
