@@ -32,7 +32,7 @@ part() {
 }
 
 commands() {
-    "$ovl" --help | sed -n 's/^  \([a-z]*\)  .*/\1/p'
+    "$ovl" --help | sed -n 's/^  \([a-z][a-z]*\)  .*/\1/p'
 }
 
 readme() {

@@ -54,7 +54,7 @@ section() {
 }
 
 if [ -n "$ovl" ]; then
-    commands=$("$ovl" --help | sed -n 's/^  \([a-z]*\)  .*/\1/p')
+    commands=$("$ovl" --help | sed -n 's/^  \([a-z][a-z]*\)  .*/\1/p')
     for command in $commands; do
         "$ovl" "$command" --help | options >>"$tmp/all"
     done
