@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# The man pages: groff has nothing to say against them; ovl(1) has the options that each command's --help has, and these
-# are those that the command takes; ovl.conf(5) has the keys of a configuration, libovl(7) the variables.  Each the other
+# The man pages: groff has nothing to say against them; ovl(1) has the options that each command's --help has, and
+# these are those that the command takes; ovl.conf(5) has the keys of a configuration, libovl(7) the variables.  Each the other
 # way round too.
 #
 #   tests/static/man.sh DIRECTORY-OF-PAGES [OVL]
@@ -80,7 +80,8 @@ if [ -n "$ovl" ]; then
     same "$tmp/table" "$tmp/page" "cli/main.c and ovl(1) have other commands"
 fi
 
-sed -n '/^static const struct key keys/,/^}/s/^ *\[OVL_KEY_[A-Z_]*\] = {\(\.name = \)\{0,1\}"\([a-z-]*\)".*/\2/p' core/config.c >"$tmp/keys"
+sed -n '/^static const struct key keys/,/^}/s/^ *\[OVL_KEY_[A-Z_]*\] = {\(\.name = \)\{0,1\}"\([a-z-]*\)".*/\2/p' \
+    core/config.c >"$tmp/keys"
 sed -n 's/^       \([a-z-]*\) (default: .*/\1/p' "$tmp/ovl.conf.5" >"$tmp/page"
 same "$tmp/keys" "$tmp/page" "core/config.c and ovl.conf(5) have other keys"
 
