@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # The man pages: groff has nothing to say against them; ovl(1) has the options that each command's --help has, and
-# these are those that the command takes; ovl.conf(5) has the keys of a configuration, libovl(7) the variables.  Each the other
-# way round too.
+# these are those that the command takes; ovl.conf(5) has the keys of a configuration, libovl(7) the variables.  Each
+# the other way round too.
 #
 #   tests/static/man.sh DIRECTORY-OF-PAGES [OVL]
 set -eu
