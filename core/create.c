@@ -172,8 +172,9 @@ static int make_over_whiteout(struct ovl_ctx *ctx, struct ovl_node *node, const 
 /* The type of what is made, where that is certain and no directory; else 0. */
 static mode_t type_made(const struct make *m)
 {
-    if (m->kind == MAKE_NODE && m->mode & S_IFMT)
-        return m->mode & S_IFMT;
+    const mode_t of_node = m->kind == MAKE_NODE ? m->mode & S_IFMT : 0;
+    if (of_node)
+        return of_node;
     return m->kind == MAKE_FILE || m->kind == MAKE_NODE ? S_IFREG : m->kind == MAKE_SYMLINK ? S_IFLNK : 0;
 }
 

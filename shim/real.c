@@ -80,7 +80,7 @@ static void *find_behind(const char *name)
 static bool leads_to_libc(void)
 {
     static const char *const asked[] = {"open", "openat", "stat", "fstat", "lstat", "fstatat"};
-    struct shim_object libc;
+    struct shim_object libc = {0};
     bool is_indirect;
     /* A function that nobody interposes. */
     if (!shim_object_of((const void *)gnu_get_libc_version, &libc))

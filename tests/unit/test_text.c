@@ -193,8 +193,7 @@ static void test_utf8(void **state)
         "\xc2",
         "\xe2\x82",
         "\xf0\x9d\x84",
-        "\xc2"
-        "a",
+        "\xc2\x61",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_int_equal(ovl_utf8(wrong[i]), 0);
