@@ -115,8 +115,10 @@ int ovl_mark_drop_opaque(struct ovl_ctx *ctx, const char *dir, unsigned which)
     int r = path ? join(path, dir, "", OVL_WH_OPAQUE) : -ENOMEM;
     if (r >= 0 && (which & OVL_OPAQUE_FILE))
         r = ovl_sys_unlink(path);
+    if (r == -ENOENT)
+        r = 0;
     if (r >= 0 && (which & (OVL_OPAQUE_ATTRIBUTE | OVL_OPAQUE_FOR_WHITEOUTS)))
         r = ovl_opaque_remove_attributes(dir);
     ovl_ctx_reset(ctx, mark);
-    return r < 0 && r != -ENOENT ? r : 0;
+    return r < 0 ? r : 0;
 }
