@@ -75,9 +75,7 @@ static int make_layer_dir(struct importing *im)
 {
     char *name = layer_name(im->count + 1), *path = text("%s/%s", im->aside, name);
     int fd = mkdir(path, 0755) < 0 ? -1 : open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        complain("%s: %s", path, strerror(errno));
-    else if (chmod(path, 0755) < 0) /* whatever the umask is */
+    if (fd < 0 || chmod(path, 0755) < 0) /* whatever the umask is */
         complain("%s: %s", path, strerror(errno));
     free(name);
     free(path);

@@ -165,20 +165,23 @@ static int make_room(struct extraction *x, int fd, const char *path, const char 
     return r == -1 ? refuse_errno(x, path) : r;
 }
 
+static bool is_left_out(const struct object *o)
+{
+    return (S_ISCHR(o->st.st_mode) || S_ISBLK(o->st.st_mode)) && geteuid() != 0;
+}
+
 static int make_object(struct extraction *x, int fd, const char *path, const char *name, struct archive_entry *entry,
-                       struct object *o)
+                       const struct object *described)
 {
     struct content content = {x, path, archive_entry_size_is_set(entry) ? archive_entry_size(entry) : -1};
-    o->write = write_content;
-    o->arg = &content; // cppcheck-suppress autoVariables ; it is used in here only
-    if ((S_ISCHR(o->st.st_mode) || S_ISBLK(o->st.st_mode)) && geteuid() != 0) {
-        x->devices_left++;
-        return 0;
-    }
-    if (S_ISLNK(o->st.st_mode) && !o->target)
+    struct object o = *described;
+    o.write = write_content;
+    o.arg = &content;
+    if (S_ISLNK(o.st.st_mode) && !o.target)
         return refuse(x, path, "a symbolic link without a target");
-    int r = S_ISDIR(o->st.st_mode) ? make_directory(x, path, o) : object_make(fd, name, o);
-    return r == -1 && !S_ISDIR(o->st.st_mode) ? refuse_errno(x, path) : r;
+    int r = object_make(fd, name, &o);
+    x->xattrs_left += o.lost_xattrs;
+    return r == -1 ? refuse_errno(x, path) : r;
 }
 
 /* A file of the layer, found as the directory of any name is: not through links. */
@@ -253,8 +256,12 @@ static int put(struct extraction *x, char *path, struct archive_entry *entry, st
         return make_link(x, path, archive_entry_hardlink(entry));
     if (is_device_whiteout(o))
         return make_mark(x, fd, path, name);
+    if (is_left_out(o)) {
+        x->devices_left++;
+        return 0;
+    }
     x->objects++;
-    return make_object(x, fd, path, name, entry, o);
+    return S_ISDIR(o->st.st_mode) ? make_directory(x, path, o) : make_object(x, fd, path, name, entry, o);
 }
 
 static int extract_entry(struct extraction *x, struct archive_entry *entry)
