@@ -64,13 +64,14 @@ class Trees:
     def over(self, lowers, kind, state, homes):
         """An upper in which objects of a kind stand where lower layers have something too, but for the homes."""
         shown = layers.merge([layers.expand(lower) for lower in lowers])
-        upper = {}
-        self.files, self.left = [], 0
+        upper, files, self.left = {}, {}, 0
         for path, item in shown.items():
             above = folders_above(path)
             if path in ("", *homes) or self.random.random() > 0.4 or \
                     not all(isinstance(upper.get(up), (Dir, type(None))) for up in above):
                 continue
+            home = next((home for home in homes if path.startswith(f"{home}/")), "")
+            self.files = files.setdefault(home, [])  # processes have no file in common
             for up in above:
                 upper.setdefault(up, Dir(mode=shown[up].mode))
             hidden = any(upper[up].opaque for up in above)  # a mark would hide nothing
