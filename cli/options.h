@@ -54,7 +54,7 @@ enum { OPTION_HELP = 256, OPTION_JSON, OPTION_COLOR, OPTION_CONF, OPTION_TEMP, O
     "  -u, --upper UPPER      the directory that takes the changes (default: one that ovl keeps, see -n)\n"            \
     "  -x, --exclude PATH     a path below the mount that stays the real one; may repeat\n"                            \
     "  -n, --name NAME        of the upper that ovl keeps (default: made of MOUNT, \"usr\" for /usr)\n"                \
-    "      --conf FILE        all of it from a configuration file instead (see ovl.conf(5))\n"                         \
+    "      --conf FILE        all of it from a configuration file instead: ovl.conf(5)\n"                              \
     "Without any of these: what OVL_CONF says; if that is not set, what `ovl run` kept last.\n"
 #define RESULT_HELP                                                                                                    \
     "      --color WHEN       auto (on a terminal), always or never\n"                                                 \

@@ -59,11 +59,12 @@ step() {
 install_packages() {
     sh tests/tools/packages.sh \
         gcc g++ make cmake pkgconf clang clang-format clang-tidy libclang-rt-14-dev cppcheck shellcheck valgrind \
-        libjson-c-dev libarchive-dev libmd-dev skopeo zip zstd man-db \
+        libjson-c-dev libarchive-dev libmd-dev skopeo zip zstd \
         libc6-dbg locales tzdata libcmocka-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user \
         python3 python3-pytest python3-pytest-xdist strace util-linux acl attr e2fsprogs fakeroot git perl \
         dpkg-dev debhelper gdb libjemalloc-dev libgoogle-perftools-dev libasan8 libtsan2 libgomp1 libperl-dev \
-        python3-dev fuse-overlayfs umoci libpython3.11-testsuite python3-setuptools ninja-build libfaketime
+        python3-dev fuse-overlayfs umoci libpython3.11-testsuite python3-setuptools ninja-build libfaketime \
+        man-db zsh lintian
 }
 
 # download SOURCE...: these source packages.
@@ -202,6 +203,7 @@ step tidy cmake --build build/clang --target tidy
 step cppcheck cmake --build build/dev --target cppcheck
 step shellcheck shell_scripts
 step valgrind valgrind_unit
+step debian cmake --workflow --preset debian
 step integration integration "not long"
 step traced traced
 step differential differential_short
