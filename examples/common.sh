@@ -47,3 +47,38 @@ state() {
         find . -type f -readable -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum
     ) | sha256sum
 }
+
+# find_tool: sets $ovl to the tool: OVL_TOOL, what lies beside the library, or what was built here; it loads the library
+# that was found.
+# shellcheck disable=SC2034 # for who calls this, as below
+find_tool() {
+    for ovl in "${OVL_TOOL-}" "${library%/*}/ovl" "${library%/*}/../cli/ovl"; do
+        if [ -x "$ovl" ]; then
+            OVL_LIBRARY=$library
+            export OVL_LIBRARY
+            return
+        fi
+    done
+    echo "no ovl: build it (it needs json-c, libarchive and libmd), or set OVL_TOOL" >&2
+    exit 1
+}
+
+# run_ovl ARGUMENT...: shows the command and runs the tool.
+run_ovl() {
+    printf '$ ovl %s\n' "$*"
+    "$ovl" "$@"
+}
+
+# two_users: sets $first and $second to what runs a command as one user and as another.  Who is not root is one of them,
+# and, where that is to be had, the root of a user name space the other.
+# shellcheck disable=SC2034
+two_users() {
+    first=
+    second=
+    if [ "$(id -u)" = 0 ]; then
+        first='setpriv --reuid 12345 --regid 12345 --clear-groups'
+        second='setpriv --reuid 23456 --regid 23456 --clear-groups'
+    elif unshare --map-root-user true 2>/dev/null; then
+        second='unshare --map-root-user'
+    fi
+}

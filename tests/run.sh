@@ -177,13 +177,17 @@ differential_long() {
     /usr/bin/python3 tests/differential/planted_cache.py
 }
 
-# example NAME: run examples/NAME.sh as an ordinary user.
+# example NAME: run examples/NAME.sh as an ordinary user; as root, where it takes two users for itself.
 example() {
     mkdir -p "$public/examples"
     cp examples/*.sh "$public/examples"
-    cp build/dev/shim/libovl.so build/dev/shim/libovl-audit.so "$public"
-    set -- env "HOME=$public" "OVL_LIBRARY=$public/libovl.so" sh "$public/examples/$1.sh"
-    [ "$(id -u)" != 0 ] || set -- setpriv --reuid "$user" --regid "$user" --clear-groups "$@"
+    cp build/dev/shim/libovl.so build/dev/shim/libovl-audit.so build/dev/cli/ovl "$public"
+    script=$public/examples/$1.sh
+    set -- env "HOME=$public" "OVL_LIBRARY=$public/libovl.so" sh "$script"
+    case $script in
+    */reproducible-*.sh) ;;
+    *) [ "$(id -u)" != 0 ] || set -- setpriv --reuid "$user" --regid "$user" --clear-groups "$@" ;;
+    esac
     "$@"
 }
 
@@ -207,7 +211,7 @@ step debian cmake --workflow --preset debian
 step integration integration "not long"
 step traced traced
 step differential differential_short
-for name in readonly layers oci-layer; do
+for name in readonly layers oci-layer try-install variants sdk-patch reproducible-layer reproducible-deb; do
     step "example-$name" example "$name"
 done
 if $long; then
