@@ -16,6 +16,9 @@ _ovl_paths() {
 
 # What an option takes, as its --help calls it; nothing where it takes none.
 _ovl_value_of() {
+    if [[ $1 == -w || $1 == --whiteout ]]; then
+        echo FORM # which --help calls by its values
+    fi
     sed -n "s/^  *\(-[a-zA-Z], \)\{0,1\}$1\(, --[a-z-]*\)\{0,1\} \([A-Z][A-Z:]*\).*/\3/p" <<<"$help" | head -n 1
 }
 

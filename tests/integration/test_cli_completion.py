@@ -57,8 +57,9 @@ def test_bash_values(scripts):
     tool.file("file", "")
     assert bash(tool, ["ovl", "st"], ["ovl", "help", "disc"], ["ovl", "run", "-m", "d"], ["ovl", "run", "--lower", "=", "oth"],
                 ["ovl", "run", "--conf", "f"], ["ovl", "status", "--color", "=", ""], ["ovl", "status", "--color", "=", "al"],
-                ["ovl", "diff", "-n", "u"], ["ovl", "diff", "fi"], ["ovl", "none", ""][:2]) == [
-        ["status"], ["discard"], ["dir"], ["other"], ["file"], ["auto", "always", "never"], ["always"], ["usr"], ["file"], []]
+                ["ovl", "diff", "-n", "u"], ["ovl", "diff", "fi"], ["ovl", "convert", "--whiteout", "="], ["ovl", "no"]) == [
+        ["status"], ["discard"], ["dir"], ["other"], ["file"], ["auto", "always", "never"], ["always"], ["usr"], ["file"],
+        ["oci", "kernel"], []]
     # The command that is run, and its arguments; not the values of options before it.
     assert bash(tool, ["ovl", "run", "mkfif"], ["ovl", "run", "-q", "-m", "dir", "--", "mkfif"],
                 ["ovl", "run", "--upper", "=", "dir", "mkfif"], ["ovl", "run", "cat", "fi"], ["ovl", "run", "cat", "-"]) == [
