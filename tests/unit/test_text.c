@@ -182,18 +182,8 @@ static void test_utf8(void **state)
     assert_int_equal(ovl_utf8("\xed\x9f\xbf"), 3);
     assert_int_equal(ovl_utf8("\xf4\x8f\xbf\xbf"), 4);
     static const char *const wrong[] = {
-        "\x80",
-        "\xc1\xbf",
-        "\xe0\x9f\xbf",
-        "\xed\xa0\x80",
-        "\xf0\x8f\xbf\xbf",
-        "\xf4\x90\x80\x80",
-        "\xf5",
-        "\xff",
-        "\xc2",
-        "\xe2\x82",
-        "\xf0\x9d\x84",
-        "\xc2\x61",
+        "\x80", "\xc1\xbf", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
+        "\xf5", "\xff",     "\xc2",         "\xe2\x82",     "\xf0\x9d\x84",     "\xc2\x61",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_int_equal(ovl_utf8(wrong[i]), 0);
