@@ -60,7 +60,7 @@ set(CPACK_DEBIAN_DEV_PACKAGE_NAME libovl-dev)
 set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
 
 # What Debian wants in every package: the licence, the changes, and why a rule of its is not for a preloaded library.
-if(CMAKE_INSTALL_PREFIX STREQUAL "/usr")
+if(CMAKE_INSTALL_PREFIX STREQUAL "/usr" AND EXISTS /etc/debian_version)
     find_program(GZIP gzip REQUIRED)
     configure_file(cmake/debian/copyright.in debian/copyright @ONLY)
     configure_file(cmake/debian/changelog.in debian/changelog @ONLY)
