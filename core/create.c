@@ -157,14 +157,11 @@ static int make_over_whiteout(struct ovl_ctx *ctx, struct ovl_node *node, const 
     char *note = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
     int r = aside && note ? name_aside(place, aside) : -ENOMEM;
     if (r == 0)
-        r = ovl_work_name(node->ovl, note);
-    bool noted = r == 0 && !ovl_has_prefix(aside, OVL_FD_PREFIX); /* else it has no name that lasts */
-    if (noted)
-        r = ovl_sys_symlink(aside, note);
+        r = ovl_work_note(node->ovl, aside, note);
     if (r < 0)
         return r;
     int made = move_aside_in(ctx, node, m, aside, place);
-    if (noted)
+    if (*note)
         ovl_sys_unlink(note);
     return made;
 }

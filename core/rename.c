@@ -213,15 +213,19 @@ static int swap_with_whiteout(struct ovl_ctx *ctx, const struct move *m)
     if (r < 0)
         return r;
     ovl_cache_expect_whiteout(from);
+    bool stays = m->from.lower && !beside;
+    char *note = stays ? NULL : ovl_ctx_alloc(ctx, OVL_REAL_MAX);
+    bool noted = note && ovl_work_note(from->ovl, from->real, note) == 0 && *note;
     r = ctx->ops->rename(from->real, m->place, EXCHANGE);
-    if (r < 0) {
-        if (beside)
-            ovl_whiteout_remove(ctx, from);
-        return r;
-    }
-    if (beside || !m->from.lower)
+    if (r < 0 && beside)
+        ovl_whiteout_remove(ctx, from);
+    if (r == 0 && !stays)
         ovl_sys_unlink(from->real);
-    else if (ovl_whiteout_make(ctx, from) < 0)
+    if (noted)
+        ovl_sys_unlink(note);
+    if (r < 0)
+        return r;
+    if (stays && ovl_whiteout_make(ctx, from) < 0)
         ovl_log_line(OVL_LOG_WARN, from->path, ": hidden by another form of whiteout", NULL);
     return 0;
 }

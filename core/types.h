@@ -441,6 +441,10 @@ int ovl_allocate(int fd, off_t size);
 int ovl_work_make_file(const char *aside, const char *path, const void *header, size_t n, off_t size);
 /* A fresh path in the work directory for something half-made. out has OVL_REAL_MAX bytes. */
 int ovl_work_name(const struct ovl *o, char *out);
+/* Note in the work directory what a kill from now on would leave in the upper at `real`, so that the next run takes it
+ * away: an object under a reserved name (OVL_WH_ASIDE), or a whiteout, a device, over nothing.  `note`, of OVL_REAL_MAX
+ * bytes, is then to be unlinked; "" where `real` is no name that lasts. */
+int ovl_work_note(const struct ovl *o, const char *real, char *note);
 /* The number of this process's pid name space. */
 uint64_t ovl_pid_space(void);
 /* Whether a thread has ended: its id and, in the high half, a time at which it lived, in hundredths of a second since

@@ -185,22 +185,63 @@ static bool is_left_over(const char *name, uint64_t pid_space)
     return ovl_is_dead(hundredths << 32 | tid);
 }
 
-/* A note in the work directory (create.c) names what a killed process was making in the upper. */
+int ovl_work_note(const struct ovl *o, const char *real, char *note)
+{
+    *note = '\0';
+    if (ovl_has_prefix(real, OVL_FD_PREFIX))
+        return 0;
+    int r = ovl_work_name(o, note);
+    if (r == 0)
+        r = ovl_sys_symlink(real, note);
+    if (r < 0)
+        *note = '\0';
+    return r;
+}
+
+/* A whiteout over nothing, unless the name is of something else by now: with its directory's lock, as it may be made
+ * again just now. */
+static void discard_whiteout(struct ovl_ctx *ctx, struct ovl *o, const char *real)
+{
+    struct ovl_held held;
+    struct stat st;
+    const size_t mark = ctx->used;
+    char *dir = ovl_ctx_alloc(ctx, OVL_PATH_MAX);
+    ssize_t n = dir ? ovl_append(dir, OVL_PATH_MAX, 0, o->mount) : -ENOMEM;
+    if (n >= 0)
+        n = ovl_append(dir, OVL_PATH_MAX, (size_t)n, real + o->layer[0].length);
+    if (n >= 0) {
+        char *slash = (char *)(uintptr_t)ovl_strrchr(dir, '/');
+        slash[slash == dir] = '\0';
+        n = ovl_lock_dirs(o, dir, NULL, &held);
+    }
+    if (n >= 0) {
+        if (ovl_sys_lstat(real, &st) == 0 && ovl_is_whiteout_device(&st))
+            ovl_sys_unlink(real);
+        ovl_unlock(&held);
+    }
+    ovl_ctx_reset(ctx, mark);
+}
+
+/* What a note names is what a killed process has left in the upper (ovl_work_note()). */
 static void discard_noted(struct ovl_ctx *ctx, struct ovl *o, const char *note)
 {
+    struct stat st;
     size_t mark = ctx->used;
     char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
     ssize_t n = path ? ovl_sys_readlink(note, path, OVL_REAL_MAX - 1) : -ENOMEM;
     if (n > 0) {
         path[n] = '\0';
         struct ovl_open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = OVL_RESOLVE_NO_SYMLINKS};
-        bool ours = ovl_is_below(path, o->layer[0].path, o->layer[0].length) &&
-                    ovl_has_prefix(ovl_strrchr(path, '/') + 1, OVL_WH_ASIDE);
-        int fd = ours ? ovl_sys_openat2(AT_FDCWD, path, &how) : -ENOENT;
-        if (fd >= 0) {
+        const bool is_aside = ovl_has_prefix(ovl_strrchr(path, '/') + 1, OVL_WH_ASIDE);
+        const bool is_ours = ovl_is_below(path, o->layer[0].path, o->layer[0].length) && path[o->layer[0].length];
+        int fd = is_ours ? ovl_sys_openat2(AT_FDCWD, path, &how) : -ENOENT;
+        const bool is_whiteout = fd >= 0 && ovl_sys_fstat(fd, &st) == 0 && ovl_is_whiteout_device(&st);
+        if (fd >= 0)
             ovl_sys_close(fd);
+        if (fd >= 0 && is_aside)
             ovl_work_discard(ctx, o, path);
-        }
+        else if (is_whiteout)
+            discard_whiteout(ctx, o, path);
     }
     ovl_ctx_reset(ctx, mark);
 }

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -115,6 +116,41 @@ static void what_the_dead_were_making_in_the_upper_goes(void **state)
     assert_true(is_there(f, "lower1/.wh..wh.new-4"));
 }
 
+/* A directory comes to a name that a whiteout has, which goes to the old name and away; a kill at any call leaves the
+ * one view or the other, and nothing in the upper that hides nothing, once the next run has begun. */
+static void a_whiteout_that_changed_places_goes(void **state)
+{
+    struct fixture *f = *state;
+    if (geteuid() != 0)
+        skip_because("only root makes whiteout devices here");
+    make_file(f, "lower1/gone", 0644, "");
+    make_file(f, "lower1/stays", 0644, "");
+    make_node(f, "upper/gone", S_IFCHR, 0);
+    make_node(f, "upper/stays", S_IFCHR, 0);
+    fixture_open_conf(f, "mount=@/mount,lowerdir=@/lower1,upperdir=@/upper,whiteout=kernel");
+    int status = 0;
+    for (int after = 0; after < 2; after++)
+        for (unsigned n = 1; n < 60; n++) {
+            op_mkdir(f, "/new", 0755);
+            fflush(NULL);
+            pid_t pid = fork();
+            if (pid == 0) {
+                fault_arm(n, after ? FAULT_KILL_AFTER : FAULT_KILL);
+                op_rename(f, "/new", "/gone", 0);
+                _exit(0);
+            }
+            assert_int_equal(waitpid(pid, &status, 0), pid);
+            ovl_space_clean(&f->ctx);
+            bool moved = S_ISDIR(stat_of(f, "upper/gone").st_mode);
+            assert_true(moved ? !is_there(f, "upper/new") : S_ISDIR(stat_of(f, "upper/new").st_mode));
+            assert_true(S_ISCHR(stat_of(f, "upper/stays").st_mode));
+            if (moved)
+                assert_int_equal(op_rmdir(f, "/gone"), 0);
+        }
+    assert_int_equal(status, 0); /* at last it was not killed */
+    assert_int_equal(leftovers(f), 0);
+}
+
 static void the_living_keep_theirs(void **state)
 {
     struct fixture *f = *state;
@@ -162,6 +198,7 @@ int main(void)
         FIXTURE_TEST(leftovers_of_the_dead_go),
         FIXTURE_TEST(numbers_are_given_again),
         FIXTURE_TEST(what_the_dead_were_making_in_the_upper_goes),
+        FIXTURE_TEST(a_whiteout_that_changed_places_goes),
         FIXTURE_TEST(the_living_keep_theirs),
         FIXTURE_TEST(a_killed_start_leaves_nothing),
     };
