@@ -52,8 +52,8 @@ static uint32_t round_up(uint32_t n)
 /* A table of what was listed: its reference, 0 without room. */
 static uint32_t make_names(struct ovl_cache *cache, const struct ovl_listing *listing)
 {
-    const struct ovl_entry *entry = listing->entry + OVL_DOTS;
     const uint32_t count = (uint32_t)(listing->count - OVL_DOTS), heads = round_up(count);
+    const struct ovl_entry *entry = count ? listing->entry + OVL_DOTS : NULL;
     size_t texts = 0;
     for (uint32_t i = 0; i < count; i++)
         texts += size_of_name(entry[i].length);
