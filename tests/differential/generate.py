@@ -64,7 +64,6 @@ class Generator:
         self.home = self.model.root
         for name in home:
             self.home = self.home.kids[name]
-        self.prefix = "/".join(("@", *home))
         self.fds, self.held = {}, {}
         self.cwd = None  # outside
         self.umask = 0o022
@@ -636,12 +635,17 @@ class Generator:
         op = self.one_of(["stat", "lstat", "fstatat", "statx", "ident", "lident", "xident", "blocks"])
         place = self.pick(op)
         flags = self.random.choice(["0", "AT_SYMLINK_NOFOLLOW", "AT_SYMLINK_NOFOLLOW"])
-        if self.random.random() < 0.01:
-            self.lines.append(f"{op} {'cwd' if op in ('fstatat', 'statx') else ''} {self.prefix}/.wh.a")
+        if self.random.random() < 0.04:
+            self.lines.append(f"{op} {'cwd' if op in ('fstatat', 'statx') else ''} {self.mark()}")
         elif op in ("fstatat", "statx"):
             self.emit(op, place, *self.at(place), flags)
         else:
             self.emit(op, place, self.path(place))
+
+    def mark(self):
+        """The path of a mark that may hide a name: nothing shows there."""
+        folder, name, _ = self.aimed_place("none", "whiteout") or self.absent()
+        return self.absolute((folder, f".wh.{name}" if len(os.fsencode(name)) <= 251 else ".wh.a", None))
 
     def do_empty_path(self):
         op = self.one_of(["fstatat", "statx"])
