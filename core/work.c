@@ -232,8 +232,8 @@ static void discard_noted(struct ovl_ctx *ctx, struct ovl *o, const char *note)
     if (n > 0) {
         path[n] = '\0';
         struct ovl_open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = OVL_RESOLVE_NO_SYMLINKS};
-        const bool is_aside = ovl_has_prefix(ovl_strrchr(path, '/') + 1, OVL_WH_ASIDE);
         const bool is_ours = ovl_is_below(path, o->layer[0].path, o->layer[0].length) && path[o->layer[0].length];
+        const bool is_aside = is_ours && ovl_has_prefix(ovl_strrchr(path, '/') + 1, OVL_WH_ASIDE);
         int fd = is_ours ? ovl_sys_openat2(AT_FDCWD, path, &how) : -ENOENT;
         const bool is_whiteout = fd >= 0 && ovl_sys_fstat(fd, &st) == 0 && ovl_is_whiteout_device(&st);
         if (fd >= 0)

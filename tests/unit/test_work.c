@@ -80,6 +80,8 @@ static void leave_notes(struct fixture *f)
                                          "upper/d/.wh.gone",        "lower1/.wh..wh.new-3",
                                          "upper/out/.wh..wh.new-4", "upper/none/.wh..wh.new-5"};
     char path[OVL_REAL_MAX];
+    if (ovl_work_name(f->ovl, path) < 0 || symlink("1:2:3", path) != 0) /* another kind of note */
+        _exit(1);
     for (size_t i = 0; i < sizeof target / sizeof *target; i++)
         if (ovl_work_name(f->ovl, path) < 0 || symlink(real(f, target[i]), path) != 0)
             _exit(1);
