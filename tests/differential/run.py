@@ -92,7 +92,7 @@ class Bench:
         verdict = judge.judge(case, self.sides.run(case, without))
         verdict.explain(lambda found: any(explains(case, found, without) for explains in (
             self.is_older_view, self.is_in_removed, self.is_of_removed, self.is_barred, self.is_unsearchable,
-            self.is_unreadable)))
+            self.is_unreadable, self.is_directory_rename)))
         return verdict
 
     def ask(self, case, at, questions, without):
@@ -147,6 +147,21 @@ class Bench:
         answers = self.ask(case, found.at, [line for what, flags in case.objects(found.at) for line in (
             f"fstatat {what} {flags}", f"faccessat {what} R_OK {flags}")], without)
         return any(" 0:0 " in what and may == "EACCES" for what, may in zip(answers[::2], answers[1::2]))
+
+    def is_directory_rename(self, case, found, without):
+        """The difference 'directory-rename' by names in open directories, where only overlayfs can be asked: what
+        is renamed is a directory, whose redirect may be too long for overlayfs."""
+        words = judge.split(case.line(found.at))[0]
+        if not words[0].startswith("rename") or found.got != {"kernel": "EXDEV", "ovl": "ok"}:
+            return False
+        names = [what.split(" ") for what, flags in case.objects(found.at) if flags == "0"]
+        if any("/" in name or name in (".", "..") for _, name in names if differences.is_relative(name)):
+            return False
+        answers = self.ask(case, found.at, [f"fstatat {at} {name} AT_SYMLINK_NOFOLLOW" for at, name in names] + [
+            "getcwd" if at == "cwd" else f"fdpath {at}" for at, name in names if differences.is_relative(name)],
+                           (*without, "bare"))
+        kinds, starts = answers[:len(names)], answers[len(names):]
+        return any(kind.startswith("ok d ") for kind in kinds) and all(start.startswith("ok @") for start in starts)
 
     def is_older_view(self, case, found, without):
         """The difference 'older-view' where the generator did not foresee it: the answer is right when the file is
