@@ -123,7 +123,7 @@ int wrap_fchownat(int dirfd, const char *path, uid_t uid, gid_t gid, int flags)
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(fchownat)(dirfd, path, uid, gid, flags);
-    int r = find_by_flags(&call, &dirfd, &path, flags);
+    int r = flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) ? -EINVAL : find_by_flags(&call, &dirfd, &path, flags);
     if (r == SHIM_INSIDE)
         r = change(call.node, &(struct change){.path = path, .of_owners = true, .uid = uid, .gid = gid});
     else if (r >= 0)
