@@ -47,8 +47,8 @@ void ovl_cache_enter(struct ovl_stack *stack, struct ovl_cache *cache, uint32_t 
 
 bool ovl_cache_believes(const struct ovl *o, uint64_t word)
 {
-    const uint8_t type = (uint8_t)(word >> TYPE_SHIFT & TYPE_MASK);
-    const unsigned layer = (unsigned)(word >> LAYER_SHIFT & LAYER_MASK);
+    const uint8_t type = type_of(word);
+    const unsigned layer = layer_of(word);
     if (type != DT_REG || state_of(word) != KNOWN || (o->has_upper && layer == 0))
         return true;
     /* Another name of it may have been copied up. */
@@ -57,8 +57,8 @@ bool ovl_cache_believes(const struct ovl *o, uint64_t word)
 
 bool ovl_cache_answer(struct ovl *o, struct ovl_cache *cache, uint64_t word, struct ovl_node *node)
 {
-    const uint8_t type = (uint8_t)(word >> TYPE_SHIFT & TYPE_MASK);
-    const unsigned layer = (unsigned)(word >> LAYER_SHIFT & LAYER_MASK);
+    const uint8_t type = type_of(word);
+    const unsigned layer = layer_of(word);
     if (state_of(word) == ABSENT)
         return true;
     if (!is_found(word) || layer >= o->layers)
@@ -123,17 +123,25 @@ bool ovl_cache_ask(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl_cached
     return ovl_cache_answer(node->ovl, cache, is_ours(node, cached->seen) ? take_before(node) : cached->seen, node);
 }
 
+/* A record of which nothing is known; NULL where there is no room. */
+static struct directory *add_directory(struct ovl_cache *cache, uint32_t *ref)
+{
+    *ref = ovl_cache_alloc(cache, sizeof(struct directory));
+    struct directory *dir = *ref ? ovl_cache_at(cache, *ref) : NULL;
+    if (dir)
+        memset(dir, 0, sizeof *dir);
+    return dir;
+}
+
 /* The record without the upper, made if need be; 0 where there is none. */
 static uint32_t lower_of(struct ovl_cache *cache, struct directory *dir)
 {
     uint32_t ref = __atomic_load_n(&dir->lower, __ATOMIC_ACQUIRE), none = 0;
     if (ref)
         return ref;
-    ref = ovl_cache_alloc(cache, sizeof *dir);
-    struct directory *lower = ref ? ovl_cache_at(cache, ref) : NULL;
+    struct directory *lower = add_directory(cache, &ref);
     if (!lower)
         return 0;
-    memset(lower, 0, sizeof *lower);
     memcpy(lower->bits, dir->bits, sizeof lower->bits);
     lower->bits[0] &= ~(uint64_t)1;
     lower->search = dir->search;
@@ -195,11 +203,10 @@ static uint32_t make_record(struct ovl_cache *cache, const struct ovl_node *node
      * be seen. */
     if (o->has_upper && node->top == 0 && ovl_may(NULL, o, 0, node->real, &node->st, R_OK | X_OK, true) < 0)
         return 0;
-    uint32_t ref = ovl_cache_alloc(cache, sizeof(struct directory));
-    struct directory *dir = ref ? ovl_cache_at(cache, ref) : NULL;
+    uint32_t ref;
+    struct directory *dir = add_directory(cache, &ref);
     if (!dir)
         return 0;
-    memset(dir, 0, sizeof *dir);
     memcpy(dir->bits, node->dirs.bits, sizeof dir->bits);
     set_search(dir, node->real, &node->st);
     return ref;
@@ -316,11 +323,11 @@ void ovl_held_made(struct ovl_held *held, int which, struct ovl *o, const char *
     struct stat st;
     if (!cache || ovl_sys_lstat(real, &st) < 0)
         return;
-    uint32_t ref = ovl_cache_alloc(cache, sizeof(struct directory)), names = ovl_cache_make_table(cache);
-    struct directory *dir = ref && names ? ovl_cache_at(cache, ref) : NULL;
-    if (!dir)
+    uint32_t ref;
+    struct directory *dir = add_directory(cache, &ref);
+    const uint32_t names = dir ? ovl_cache_make_table(cache) : 0;
+    if (!names)
         return;
-    memset(dir, 0, sizeof *dir);
     dir->bits[0] = 1;
     dir->names = names;
     set_search(dir, real, &st);

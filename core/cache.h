@@ -21,7 +21,7 @@ enum state {
 };
 
 #define STATE_BITS 3
-#define TYPE_SHIFT 3 /* DT_* of dirent.h */
+#define TYPE_SHIFT 3
 #define TYPE_MASK 15u
 #define LAYER_SHIFT 7
 #define LAYER_MASK 1023u
@@ -36,6 +36,17 @@ _Static_assert(OVL_LAYERS_MAX <= LAYER_MASK + 1, "a word names the layer");
 static inline enum state state_of(uint64_t word)
 {
     return (enum state)(word & ((1u << STATE_BITS) - 1));
+}
+
+/* DT_* of dirent.h. */
+static inline uint8_t type_of(uint64_t word)
+{
+    return (uint8_t)(word >> TYPE_SHIFT & TYPE_MASK);
+}
+
+static inline uint16_t layer_of(uint64_t word)
+{
+    return (uint16_t)(word >> LAYER_SHIFT & LAYER_MASK);
 }
 
 static inline uint64_t version_of(uint64_t word)

@@ -160,9 +160,9 @@ static bool read_names(struct ovl_cache *cache, const struct names *names, struc
         if (!is_found(word) || version_of(word) != 0)
             return false;
         entry[i] = (struct ovl_entry){.ino = name->ino,
-                                      .type = (uint8_t)(word >> TYPE_SHIFT & TYPE_MASK),
+                                      .type = type_of(word),
                                       .length = name->length,
-                                      .layer = (uint16_t)(word >> LAYER_SHIFT & LAYER_MASK),
+                                      .layer = layer_of(word),
                                       .name = name->text};
         at += size_of_name(name->length);
     }

@@ -164,7 +164,7 @@ static int way_through(uint64_t word)
         return -ENOENT;
     if (!is_found(word))
         return 0;
-    const uint8_t type = (uint8_t)(word >> TYPE_SHIFT & TYPE_MASK);
+    const uint8_t type = type_of(word);
     return type == DT_DIR ? child_of(word) != 0 : type == DT_LNK ? 0 : -ENOTDIR;
 }
 
@@ -307,8 +307,8 @@ bool ovl_cache_recall(const struct ovl_ctx *ctx, const struct ovl_glance *glance
 bool ovl_glance_spot(struct ovl_ctx *ctx, const struct ovl_glance *glance, unsigned flags, struct ovl_spot *spot)
 {
     const uint64_t word = glance->path ? glance->word : 0;
-    const uint8_t type = (uint8_t)(word >> TYPE_SHIFT & TYPE_MASK);
-    const unsigned layer = (unsigned)(word >> LAYER_SHIFT & LAYER_MASK);
+    const uint8_t type = type_of(word);
+    const unsigned layer = layer_of(word);
     struct ovl *o = glance->ovl;
     if (!is_found(word) || (type != DT_REG && (type != DT_LNK || flags & OVL_FOLLOW)) || layer >= o->layers ||
         !ovl_cache_believes(o, word))
