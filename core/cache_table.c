@@ -176,6 +176,7 @@ static bool list_names(struct ovl_cache *cache, const struct directory *record, 
         return false;
     if (ovl_listing_begin(listing, names->count, 0) < 0)
         return false;
+    listing->whiteouts = __atomic_load_n(&names->whiteouts, __ATOMIC_ACQUIRE);
     if (read_names(cache, names, listing->entry + OVL_DOTS))
         return true;
     ovl_listing_free(listing);

@@ -156,6 +156,29 @@ static void whiteouts_are_expected(void **state)
     AGREE(f, "/d", "/d/f", "/x/f");
 }
 
+static bool lists_whiteouts(struct fixture *f, const char *path)
+{
+    struct ovl_listing listing;
+    assert_int_equal(ovl_list(&f->ctx, find(f, path), &listing), 0);
+    bool whiteouts = listing.whiteouts;
+    ovl_listing_free(&listing);
+    return whiteouts;
+}
+
+/* A listing says the same of whiteouts, whether it comes from the layers or from the cache. */
+static void whiteouts_of_a_listing(void **state)
+{
+    struct fixture *f = *state;
+    cache_layers(f);
+    assert_int_equal(op_unlink(f, "/d/g"), 0);
+    assert_int_equal(op_write(f, "/empty/new", O_WRONLY | O_CREAT, 0600, ""), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_true(lists_whiteouts(f, "/d"));
+        assert_false(lists_whiteouts(f, "/empty"));
+    }
+    assert_true(is_dir_known(f, "/d"));
+}
+
 /* Copied up, emptied, removed, made again (and then it merges with nothing), moved. */
 static void directories_come_and_go(void **state)
 {
@@ -370,13 +393,21 @@ static void overlays_below_and_parts_that_pass(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CACHE_TEST(known_names_cost_nothing),         CACHE_TEST(a_listing_costs_nothing),
-        CACHE_TEST(a_table_must_be_worth_it),         CACHE_TEST(changes_are_seen),
-        CACHE_TEST(what_was_changed_is_known),        CACHE_TEST(a_new_directory_is_known),
-        CACHE_TEST(whiteouts_are_expected),           CACHE_TEST(directories_come_and_go),
-        CACHE_TEST(another_process_changes_the_type), CACHE_TEST(search_is_asked_for),
-        CACHE_TEST(other_names_are_copied_up),        CACHE_TEST(impure_directories_are_asked),
-        CACHE_TEST(whiteouts_of_every_form),          CACHE_TEST(overlays_below_and_parts_that_pass),
+        CACHE_TEST(known_names_cost_nothing),
+        CACHE_TEST(a_listing_costs_nothing),
+        CACHE_TEST(a_table_must_be_worth_it),
+        CACHE_TEST(changes_are_seen),
+        CACHE_TEST(what_was_changed_is_known),
+        CACHE_TEST(a_new_directory_is_known),
+        CACHE_TEST(whiteouts_are_expected),
+        CACHE_TEST(whiteouts_of_a_listing),
+        CACHE_TEST(directories_come_and_go),
+        CACHE_TEST(another_process_changes_the_type),
+        CACHE_TEST(search_is_asked_for),
+        CACHE_TEST(other_names_are_copied_up),
+        CACHE_TEST(impure_directories_are_asked),
+        CACHE_TEST(whiteouts_of_every_form),
+        CACHE_TEST(overlays_below_and_parts_that_pass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
