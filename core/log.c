@@ -11,7 +11,6 @@
 #include <stdarg.h>
 
 #define LINE_MAX_BYTES 512
-#define LOG_FLAGS (O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK)
 #define SIGNAL_BIT(sig) ((uint64_t)1 << ((sig)-1))
 
 static enum ovl_log log_level;
@@ -55,7 +54,7 @@ static void write_quietly(int fd, const char *line, size_t n)
 
 void ovl_append_line(const char *file, const char *line, size_t n)
 {
-    int fd = ovl_sys_open(AT_FDCWD, file, LOG_FLAGS, 0600);
+    int fd = ovl_sys_open(AT_FDCWD, file, OVL_LOG_FLAGS, 0600);
     if (fd < 0)
         return;
     write_quietly(fd, line, n);

@@ -524,6 +524,8 @@ bool ovl_log_wants(enum ovl_log level);
 /* One line, "libovl: " and the strings in a row, appended to the log file in one write.  The list
  * ends with NULL. Opens the file for each line: nothing stays open. */
 void ovl_log_line(enum ovl_log level, const char *first, ...);
+/* How a file is opened that lines are appended to, by several processes perhaps, and that nobody may lead elsewhere. */
+#define OVL_LOG_FLAGS (O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK)
 /* The same for a line of another kind and file, which is made if it is missing. */
 void ovl_append_line(const char *file, const char *line, size_t n);
 

@@ -32,7 +32,6 @@
 #include <unistd.h>
 
 #define STATUS_WRONG_CONFIGURATION 125
-#define LOG_FLAGS (O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK)
 
 #define SELF "/proc/self/exe"
 
@@ -133,7 +132,7 @@ static const char *own_variable(const char *name)
 /* Make the log's file where it lies in an overlay, and find its place in the upper. */
 static int make_log_file(struct ovl_ctx *ctx, const char *path, struct ovl_node *node)
 {
-    int fd = ovl_open(ctx, node, LOG_FLAGS, 0600);
+    int fd = ovl_open(ctx, node, OVL_LOG_FLAGS, 0600);
     if (fd < 0)
         return fd;
     ovl_sys_close(fd);
@@ -188,7 +187,7 @@ static void start_log(bool first)
 /* A trace that can't be written would only seem to be one. */
 static int try_trace(void)
 {
-    int fd = ovl_sys_open(AT_FDCWD, trace_file, LOG_FLAGS, 0600);
+    int fd = ovl_sys_open(AT_FDCWD, trace_file, OVL_LOG_FLAGS, 0600);
     return fd < 0 ? fd : ovl_sys_close(fd);
 }
 
