@@ -54,16 +54,6 @@ static void end_line(void)
     puts(color_end());
 }
 
-static const char *kind_of(mode_t mode)
-{
-    return S_ISDIR(mode)    ? "a directory"
-           : S_ISREG(mode)  ? "a file"
-           : S_ISLNK(mode)  ? "a symbolic link"
-           : S_ISFIFO(mode) ? "a fifo"
-           : S_ISSOCK(mode) ? "a socket"
-                            : "a device";
-}
-
 static void print_target(const char *real)
 {
     char target[OVL_REAL_MAX];
@@ -108,7 +98,7 @@ static void print_link_change(const struct change *c)
 static void print_event(const struct change *c, const char *what, const struct stat *st, const char *real)
 {
     begin_line(c->path);
-    printf("%s, %s", what, kind_of(st->st_mode));
+    printf("%s, a %s", what, kind_name(st->st_mode));
     if (S_ISLNK(st->st_mode)) {
         fputs(" to ", stdout);
         print_target(real);
@@ -273,13 +263,7 @@ static int show(const struct change *c, void *arg)
 static int diff_overlay(struct diffing *d, struct space *space, struct ovl *o, char *const *paths)
 {
     struct changes_visitor visitor = {.each = show, .arg = d, .flags = CHANGES_GO_ON};
-    int r = *paths ? 0 : changes_walk(&space->ctx, o, &visitor);
-    for (; *paths; paths++)
-        if (space_overlay_of(space, *paths) == o) {
-            visitor.below = *paths;
-            r |= changes_walk(&space->ctx, o, &visitor);
-        }
-    return r;
+    return space_changes(space, o, &visitor, paths);
 }
 
 /* ---- the subcommand --------------------------------------------------------------------------------------- */

@@ -193,19 +193,9 @@ static int walk(struct space *s, struct explanation *e, const char *path, struct
 
 /* ---- words -------------------------------------------------------------------------------------------------- */
 
-static const char *kind_of(mode_t mode)
-{
-    return S_ISDIR(mode)    ? "directory"
-           : S_ISREG(mode)  ? "file"
-           : S_ISLNK(mode)  ? "symbolic link"
-           : S_ISFIFO(mode) ? "fifo"
-           : S_ISSOCK(mode) ? "socket"
-                            : "device";
-}
-
 static void print_object(const struct layer *layer)
 {
-    printf("%s%s", layer->opaque ? "opaque " : "", kind_of(layer->mode));
+    printf("%s%s", layer->opaque ? "opaque " : "", kind_name(layer->mode));
     if (S_ISREG(layer->mode))
         printf(", %lld bytes", (long long)layer->size);
 }
@@ -263,7 +253,7 @@ static void print_change(const struct explanation *e)
         if (S_ISREG(e->mode))
             printf("%lld bytes are copied up", (long long)e->size);
         else
-            printf("the %s is copied up%s", kind_of(e->mode),
+            printf("the %s is copied up%s", kind_name(e->mode),
                    S_ISDIR(e->mode) ? ", by itself; if it is renamed, with all that is below it" : "");
         if (e->parents)
             printf(", and %u director%s above it", e->parents, e->parents == 1 ? "y" : "ies");
@@ -304,7 +294,7 @@ static struct json_object *object_of_layer(const struct explanation *e, unsigned
     json_add_path(object, "directory", ovl_layer(e->o, i));
     json_add_text(object, "is", names[layer->fate]);
     if (layer->mode) {
-        json_add_text(object, "type", kind_of(layer->mode));
+        json_add_text(object, "type", kind_name(layer->mode));
         json_add_number(object, "size", layer->size);
         json_add_path(object, "path", layer->real);
     }

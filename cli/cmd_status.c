@@ -250,13 +250,7 @@ static int walk_paths(struct showing *s, struct space *space, struct ovl *o, cha
 {
     struct changes_visitor visitor = {
         .each = show, .arg = s, .flags = s->options->flags | CHANGES_GO_ON | CHANGES_RENAMES};
-    int r = *paths ? 0 : changes_walk(&space->ctx, o, &visitor);
-    for (; *paths; paths++)
-        if (space_overlay_of(space, *paths) == o) {
-            visitor.below = *paths;
-            r |= changes_walk(&space->ctx, o, &visitor);
-        }
-    return r;
+    return space_changes(space, o, &visitor, paths);
 }
 
 static int show_overlay(struct showing *s, struct space *space, struct ovl *o, char *const *paths)

@@ -125,6 +125,16 @@ void print_path(FILE *to, const char *path)
     }
 }
 
+const char *kind_name(mode_t mode)
+{
+    return S_ISDIR(mode)    ? "directory"
+           : S_ISREG(mode)  ? "file"
+           : S_ISLNK(mode)  ? "symbolic link"
+           : S_ISFIFO(mode) ? "fifo"
+           : S_ISSOCK(mode) ? "socket"
+                            : "device";
+}
+
 int finish_output(int status)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))

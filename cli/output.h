@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 /* Exit statuses of every subcommand; `run` and `shell` end as their command does. */
 enum status {
@@ -41,6 +42,8 @@ const char *color_end(void);
 
 /* A path for people: control characters and backslashes are written \ooo. */
 void print_path(FILE *to, const char *path);
+/* "directory", "file" ... */
+const char *kind_name(mode_t mode);
 /* What was written to stdout has arrived: STATUS_DONE, or STATUS_FAILED with a message. */
 int finish_output(int status);
 

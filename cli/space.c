@@ -4,6 +4,7 @@
  */
 #include "space.h"
 
+#include "changes.h"
 #include "output.h"
 #include "state.h"
 
@@ -164,6 +165,20 @@ struct ovl *space_overlay_of(const struct space *s, const char *path)
             return o;
     }
     return NULL;
+}
+
+int space_changes(struct space *s, struct ovl *o, const struct changes_visitor *visitor, char *const *paths)
+{
+    if (!*paths)
+        return changes_walk(&s->ctx, o, visitor);
+    struct changes_visitor below = *visitor;
+    int r = 0;
+    for (; *paths; paths++)
+        if (space_overlay_of(s, *paths) == o) {
+            below.below = *paths;
+            r |= changes_walk(&s->ctx, o, &below);
+        }
+    return r;
 }
 
 void tidy_path(char *path)

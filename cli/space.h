@@ -10,6 +10,8 @@
 
 #include <ovl.h>
 
+struct changes_visitor;
+
 struct space {
     char *conf;              /* as OVL_CONF has it */
     char *root, *name;       /* state.h: where it is kept and as what; NULL where it is not */
@@ -39,6 +41,9 @@ char **space_paths(struct space *s, char *const *arguments, int *status);
 void space_free_paths(char **paths);
 /* The overlay that a merged path lies in, or NULL. */
 struct ovl *space_overlay_of(const struct space *s, const char *path);
+/* changes_walk() below each of these paths (a list that ends with NULL) that lies in the overlay; all of it, if there
+ * are none.  The visitor goes on. */
+int space_changes(struct space *s, struct ovl *o, const struct changes_visitor *visitor, char *const *paths);
 
 /* Make an absolute path one without ".", ".." and repeated slashes, by the text alone. */
 void tidy_path(char *path);
