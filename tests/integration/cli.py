@@ -92,6 +92,12 @@ class Tool:
         names = lower or [name for name in ("l", "l2") if os.path.isdir(f"{self.base}/{name}")]
         return ["-m", "@", *[word for name in names for word in ("-l", f"%/{name}")], "-u", "%/u"]
 
+    def shown(self, *about):
+        """Everything that an overlay shows, in lines: that of about(), or the one that these options name."""
+        done = self("run", "-q", *(about or self.about()), "--", self.world.tools.opsh, stdin=f"tree {self.mount}\n")
+        assert done.status == 0, done.err
+        return done.out.replace("\t", "\n").splitlines()
+
     def tree(self, name):
         """Everything about a tree that a look must not change."""
         root = f"{self.base}/{name}"

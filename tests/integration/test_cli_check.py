@@ -23,13 +23,6 @@ def lower(tool):
     return tool
 
 
-def shown(tool):
-    words = ["-m", tool.mount, "-l", f"{tool.base}/l", "-u", f"{tool.base}/u"]
-    done = tool.start([tool.program, "run", "-q", *words, "--", tool.world.tools.opsh], stdin=f"tree {tool.mount}\n")
-    assert done.status == 0, done.err
-    return done.out.replace("\t", "\n").splitlines()
-
-
 def found(tool, *args):
     """Kind and path below the base of what is found."""
     done = tool("check", "--json", *tool.about(), *args)
@@ -78,19 +71,19 @@ def test_over_nothing(lower, role, form):
     if form == "xattr":  # one attribute says that a directory is opaque, or that it has such whiteouts
         del upper["new/gone"], upper["o/x"]
     layers.build(lower.upper, layers.expand(upper), (role.uid, role.gid), form=form)
-    before = shown(lower)
+    before = lower.shown()
     marks = [("u", "nothing"), ("u/d", "nothing")] + ([("u/new", "gone"), ("u/o", "x")] if form != "xattr" else [])
     expected = [f"{folder}/.wh.{name}" if form == "oci" else f"{folder}/{name}" for folder, name in marks]
     check_and_repair(lower, *(("over-nothing", path) for path in [*expected, "u/new", "u/o/s"]))
-    assert shown(lower) == before
+    assert lower.shown() == before
     assert residue.residue(lower.upper, [f"{lower.base}/l"]) == []
 
 
 def test_beside(lower):
     lower.layer("u", {"d/new": "n", ".wh.d": "", "f": "other", ".wh.f": "", "n/": None, ".wh.n": ""}, watch=False)
-    before = shown(lower)
+    before = lower.shown()
     check_and_repair(lower, *(("beside", f"u/.wh.{name}") for name in "dfn"))
-    assert shown(lower) == before
+    assert lower.shown() == before
     assert os.listdir(f"{lower.upper}/n") == []
     assert sorted(os.listdir(f"{lower.upper}/d")) == [".wh..wh..opq", "new"]
 

@@ -37,10 +37,7 @@ def lower(tool):
 def shown(tool, *lowers, upper="u", times=True):
     """What the overlay shows, without numbers of links."""
     names = lowers or [name for name in ("l", "l2", "l3") if os.path.isdir(f"{tool.base}/{name}")]
-    words = ["-m", tool.mount, *[w for name in names for w in ("-l", f"{tool.base}/{name}")], "-u", f"{tool.base}/{upper}"]
-    done = tool.start([tool.program, "run", "-q", *words, "--", tool.world.tools.opsh], stdin=f"tree {tool.mount}\n")
-    assert done.status == 0, done.err
-    lines = done.out.replace("\t", "\n").splitlines()
+    lines = tool.shown("-m", "@", *[w for name in names for w in ("-l", f"%/{name}")], "-u", f"%/{upper}")
     lines[1:2] = []  # the mount, which is as the layer has it
     return lines if times else [re.sub(r" (now|\d+\.\d+)(?= |$)", "", line) for line in lines]
 

@@ -24,13 +24,6 @@ def lower(tool):
     return tool
 
 
-def shown(tool):
-    words = ["-m", tool.mount, "-l", f"{tool.base}/l", "-u", f"{tool.base}/u"]
-    done = tool.start([tool.program, "run", "-q", *words, "--", tool.world.tools.opsh], stdin=f"tree {tool.mount}\n")
-    assert done.status == 0, done.err
-    return done.out.replace("\t", "\n").splitlines()
-
-
 def names(lines):
     """Without modes: until it is finished a closed directory is open to its owner."""
     return [line.partition(" d ")[0] for line in lines]
@@ -66,14 +59,14 @@ def times(tool):
 
 def test_there_and_back(lower):
     lower.sh(CHANGES)
-    before, folders = shown(lower), times(lower)
+    before, folders = lower.shown(), times(lower)
     assert marks(lower) == {"file", "opaque", "attribute", "opaque=x"}
     assert convert(lower, "kernel").out == "4 whiteouts and 1 opaque directories have another form now\n"
     assert marks(lower) == {"device", "opaque=y"}
-    assert (shown(lower), times(lower)) == (before, folders)
+    assert (lower.shown(), times(lower)) == (before, folders)
     assert convert(lower, "oci", "--json", *lower.about()).json == {"whiteouts": 4, "opaque": 1}
     assert marks(lower) == {"file", "opaque", "attribute", "opaque=x"}
-    assert (shown(lower), times(lower)) == (before, folders)
+    assert (lower.shown(), times(lower)) == (before, folders)
     assert convert(lower, "oci", "--json", *lower.about()).json == {"whiteouts": 0, "opaque": 0}
     assert os.stat(f"{lower.upper}/d").st_mode & 0o777 == 0o500
 
@@ -84,19 +77,19 @@ def test_each_form(lower, role, form, to):
     if form == "dev" and not role.root:
         pytest.skip("needs root to make devices")
     layers.build(lower.upper, layers.expand(UPPER), (role.uid, role.gid), form=form)
-    before = shown(lower)
+    before = lower.shown()
     convert(lower, to)
     assert marks(lower) <= ({"file", "opaque"} if to == "oci" else {"device", "opaque=y"})
-    assert shown(lower) == before
+    assert lower.shown() == before
 
 
 def test_a_whiteout_beside_an_object(lower):
     """Beside a directory it makes that opaque; beside a file it hides nothing that shows."""
     lower.layer("u", {"b/new": "n", ".wh.b": "", "same": "other", ".wh.same": ""}, watch=False)
-    before = shown(lower)
+    before = lower.shown()
     convert(lower, "kernel")
     assert marks(lower) == {"opaque=y"}
-    assert shown(lower) == before
+    assert lower.shown() == before
 
 
 def test_what_is_no_whiteout_stays(lower):
@@ -116,7 +109,7 @@ def test_linux_overlayfs_mounts_it(lower, root_only, kernel_refusal):
     if kernel_refusal["root"]:
         pytest.skip(kernel_refusal["root"])
     lower.sh(CHANGES)
-    before = shown(lower)
+    before = lower.shown()
     convert(lower, "kernel")
     os.makedirs(f"{lower.base}/w")
     os.makedirs(lower.mount)
@@ -134,7 +127,7 @@ def test_killed(lower, user_only, form):
     lower.sh(CHANGES)
     if form == "oci":
         convert(lower, "kernel")
-    before = shown(lower)
+    before = lower.shown()
     subprocess.run(["cp", "-a", lower.upper, f"{lower.base}/kept"], check=True)
     words = [w.replace("@", lower.mount).replace("%", lower.base) for w in lower.about()]
     command = [lower.program, "convert", "-w", form, *words]
@@ -147,10 +140,10 @@ def test_killed(lower, user_only, form):
             if done.status == 0:
                 break
             assert done.status == -signal.SIGKILL, done.err
-            assert names(shown(lower)) == names(before), (call, when)
+            assert names(lower.shown()) == names(before), (call, when)
             convert(lower, form)
             assert marks(lower) == ({"device", "opaque=y"} if form == "kernel" else {"file", "opaque", "attribute", "opaque=x"})
-            assert shown(lower) == before, (call, when)
+            assert lower.shown() == before, (call, when)
             seen += 1
     assert seen > 10
 

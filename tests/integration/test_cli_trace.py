@@ -75,17 +75,10 @@ class Told:
     """What strace tells of a build, as the kernel saw it."""
 
     def __init__(self, text, root):
-        self.root, self.made, self.cwd = root, set(), {}
+        self.root, self.made = root, set()
         self.input, self.output, self.removed, self.missed = set(), set(), set(), set()
-        unfinished = {}
-        for line in text.splitlines():
-            pid, _, call = line.partition(" ")
-            call = call.lstrip()
-            if call.endswith("<unfinished ...>"):
-                unfinished[pid] = call[:-len("<unfinished ...>")]
-                continue
-            resumed = re.match(r"<\.\.\. \w+ resumed>(.*)", call)
-            self.take(unfinished.pop(pid, "") + resumed.group(1) if resumed else call)
+        for call in tracing.system_calls(text):
+            self.take(call)
         self.missed -= self.output | self.made
 
     def path(self, text):
