@@ -58,6 +58,12 @@ static int drop(const struct layer_dir *dir, const char *name)
     return unlinkat(dir->fd, name, 0) < 0 && errno != ENOENT ? refuse(dir, name, errno) : 0;
 }
 
+static int make_device(const struct layer_dir *dir, const char *name, const char *hidden)
+{
+    int r = ovl_mark_hide(dir->ctx, dir->real, hidden, OVL_MARK_DEVICE);
+    return r < 0 ? refuse(dir, name, -r) : 0;
+}
+
 /* What the name has that the whiteout stands beside: nothing is hidden by it but what a directory would merge with. */
 static int convert_beside(const struct layer_dir *dir, const char *hidden, const struct stat *st)
 {
@@ -77,18 +83,15 @@ static int convert_file(const struct layer_dir *dir, const char *name)
     if (mark == OVL_MARK_NONE && fstatat(dir->fd, hidden, &st, AT_SYMLINK_NOFOLLOW) == 0)
         r = convert_beside(dir, hidden, &st);
     else if (mark != OVL_MARK_DEVICE)
-        r = ovl_mark_hide(dir->ctx, dir->real, hidden, OVL_MARK_DEVICE);
-    if (r < 0)
-        return r == -1 ? -1 : refuse(dir, name, -r);
-    return drop(dir, name);
+        r = make_device(dir, name, hidden);
+    return r < 0 ? r : drop(dir, name);
 }
 
 static int convert_to_kernel(const struct layer_dir *dir, const char *name, enum ovl_mark mark)
 {
     if (mark == OVL_MARK_FILE)
         return convert_file(dir, name);
-    int r = ovl_mark_hide(dir->ctx, dir->real, name, OVL_MARK_DEVICE);
-    return r < 0 ? refuse(dir, name, -r) : 0;
+    return make_device(dir, name, name);
 }
 
 static int convert_to_oci(const struct layer_dir *dir, const char *name)

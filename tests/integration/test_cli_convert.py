@@ -98,6 +98,17 @@ def test_what_is_no_whiteout_stays(lower):
     assert sorted(os.listdir(f"{lower.upper}/.wh.x")) == ["in"]
 
 
+def test_a_mark_that_cant_be_made(lower):
+    """Where devices are forbidden: the whiteout stays as it is, and why is said."""
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    lower.layer("u", {"f": GONE}, watch=False)
+    done = lower.start(["strace", "-qq", "-o", "trace", "-e", "inject=mknodat:error=EPERM", lower.program, "convert",
+                        "--whiteout", "kernel", "u"])
+    assert (done.status, done.out, done.err) == (3, "", "ovl: .wh.f: Operation not permitted\n")
+    assert marks(lower) == {"file"}
+
+
 def test_directories_by_themselves(lower):
     for name in ("a", "b"):
         lower.layer(name, UPPER, watch=False)
