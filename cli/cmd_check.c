@@ -100,13 +100,6 @@ static struct list names_in(const char *path)
     return names;
 }
 
-static void free_names(struct list *names)
-{
-    for (size_t i = 0; i < names->count; i++)
-        free(names->at[i]);
-    free(names->at);
-}
-
 /* What the next run would do: it knows which notes have to be followed. */
 static void clean_as_a_run(struct checking *c)
 {
@@ -136,7 +129,7 @@ static void check_left_overs(struct checking *c)
         report(c, "left-over", path, settle(c, path, c->repair ? remove_tree(path) : 0));
         free(path);
     }
-    free_names(&names);
+    list_free(&names);
     free(folder);
 }
 
@@ -150,7 +143,7 @@ static void check_cache(struct checking *c)
             report(c, "cache", path, settle(c, path, c->repair ? unlink(path) : 0));
         free(path);
     }
-    free_names(&names);
+    list_free(&names);
     free(folder);
 }
 
@@ -222,10 +215,9 @@ static int enter(const struct layer_dir *dir, void *arg)
 /* Of a name that begins with .wh.: what processes make aside, and what nobody knows. */
 static int check_stray(struct checking *c, const struct layer_dir *dir, const char *name)
 {
-    static const char aside[] = ".wh..wh.new-";
     struct stat st;
     char *path = path_of(c, dir, name);
-    bool left_over = strncmp(name, aside, sizeof aside - 1) == 0;
+    bool left_over = strncmp(name, OVL_WH_ASIDE, strlen(OVL_WH_ASIDE)) == 0;
     bool is_empty = fstatat(dir->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) && st.st_size == 0;
     int r = 0;
     if (c->repair && left_over)
@@ -252,7 +244,7 @@ static int make_opaque(const struct layer_dir *dir, const char *name, const stru
 /* A whiteout, and an object of the name that it hides. */
 static int check_beside(struct checking *c, const struct layer_dir *dir, const char *name, const struct stat *st)
 {
-    const char *hidden = name + OVL_MARK_PREFIX;
+    const char *hidden = name + OVL_WH_PREFIX_LENGTH;
     char *path = path_of(c, dir, name);
     int shows = S_ISDIR(st->st_mode) ? lower_shows(c, dir, hidden) : (int)SHOWN_NOTHING, r = shows < 0 ? -1 : 0;
     if (c->repair && shows > SHOWN_NOTHING)
@@ -285,9 +277,9 @@ static int check_mark(const struct layer_dir *dir, const char *name, enum ovl_ma
         return check_stray(c, dir, name);
     if (mark != OVL_MARK_FILE)
         return check_whiteout(c, dir, name, name);
-    if (fstatat(dir->fd, name + OVL_MARK_PREFIX, &st, AT_SYMLINK_NOFOLLOW) == 0)
+    if (fstatat(dir->fd, name + OVL_WH_PREFIX_LENGTH, &st, AT_SYMLINK_NOFOLLOW) == 0)
         return check_beside(c, dir, name, &st);
-    return check_whiteout(c, dir, name, name + OVL_MARK_PREFIX);
+    return check_whiteout(c, dir, name, name + OVL_WH_PREFIX_LENGTH);
 }
 
 static void check_upper(struct checking *c)
@@ -317,11 +309,7 @@ static void print_end(const struct checking *c)
 static int check_all(struct checking *c)
 {
     int user = ovl_in_use(c->ovl);
-    if (user < 0)
-        complain("%s: %s; it can't be told whether a run uses it", ovl_work(c->ovl), strerror(-user));
-    else if (user > 0 && c->repair)
-        complain("%s is in use by process %d; end that first", ovl_layer(c->ovl, 0), user);
-    if (user < 0 || (user > 0 && c->repair))
+    if ((user < 0 || c->repair) && refuse_user(c->ovl, user) != STATUS_DONE)
         return STATUS_FAILED;
     if (user > 0)
         tell("process %d uses the overlay: its work directory is not looked at", user);

@@ -78,7 +78,7 @@ static int convert_beside(const struct layer_dir *dir, const char *hidden, const
 static int convert_file(const struct layer_dir *dir, const char *name)
 {
     struct stat st;
-    const char *hidden = name + OVL_MARK_PREFIX;
+    const char *hidden = name + OVL_WH_PREFIX_LENGTH;
     int mark = ovl_mark_of(dir->ctx, dir->real, hidden), r = 0;
     if (mark == OVL_MARK_NONE && fstatat(dir->fd, hidden, &st, AT_SYMLINK_NOFOLLOW) == 0)
         r = convert_beside(dir, hidden, &st);
@@ -105,13 +105,13 @@ static int convert_to_oci(const struct layer_dir *dir, const char *name)
 
 static bool has_room_for_prefix(const char *name)
 {
-    return strlen(name) + OVL_MARK_PREFIX <= OVL_NAME_MAX;
+    return strlen(name) + OVL_WH_PREFIX_LENGTH <= OVL_NAME_MAX;
 }
 
 static int convert_mark(const struct layer_dir *dir, const char *name, enum ovl_mark mark, void *arg)
 {
     struct converting *c = arg;
-    const char *hidden = mark == OVL_MARK_FILE ? name + OVL_MARK_PREFIX : name;
+    const char *hidden = mark == OVL_MARK_FILE ? name + OVL_WH_PREFIX_LENGTH : name;
     bool to_attribute = c->form == OVL_MARK_FILE && !has_room_for_prefix(hidden);
     if (mark == OVL_MARK_OPAQUE || mark == OVL_MARK_STRAY)
         return 0;
@@ -185,18 +185,6 @@ static int convert_directories(struct converting *c, char *const *dirs)
     return status;
 }
 
-static int check_use(const struct ovl *o)
-{
-    int user = ovl_in_use(o);
-    if (user == 0)
-        return STATUS_DONE;
-    if (user < 0)
-        complain("%s: %s; it can't be told whether a run uses it", ovl_work(o), strerror(-user));
-    else
-        complain("%s is in use by process %d; end that first", ovl_layer(o, 0), user);
-    return STATUS_FAILED;
-}
-
 static int convert_upper(struct converting *c)
 {
     struct space space;
@@ -204,7 +192,7 @@ static int convert_upper(struct converting *c)
     int status = space_open(&space, &c->options, NEEDS_UPPER);
     const struct ovl *o = status == STATUS_DONE ? choose_overlay(&space, "convert", none, &status) : NULL;
     if (status == STATUS_DONE)
-        status = check_use(o);
+        status = refuse_user(o, ovl_in_use(o));
     if (status == STATUS_DONE && access(ovl_layer(o, 0), F_OK) == 0)
         status = convert(c, &space.ctx, ovl_layer(o, 0));
     space_close(&space);

@@ -111,14 +111,7 @@ int discard_check(const struct ovl *o)
         return refuse(work, "is not a work directory that a run of yours has left");
     if (is_there(upper) && (lstat(upper, &up) < 0 || !S_ISDIR(up.st_mode) || up.st_dev != st.st_dev))
         return refuse(upper, "is not a directory on the file system of its work directory");
-    int user = ovl_in_use(o);
-    if (user == 0)
-        return STATUS_DONE;
-    if (user < 0)
-        complain("%s: %s; it can't be told whether a run uses it", work, strerror(-user));
-    else
-        complain("%s is in use by process %d; end that first", upper, user);
-    return STATUS_FAILED;
+    return refuse_user(o, ovl_in_use(o));
 }
 
 /* ---- removing --------------------------------------------------------------------------------------------- */

@@ -46,8 +46,6 @@ static const char help[] =
     "Exit status: 0; 2 for a wrong option; 3 when something can't be read or written, or there is no such overlay;\n"
     "125 when the configuration is wrong.\n";
 
-#define WH_PREFIX ".wh." /* of OCI's layer.md */
-#define WH_OPAQUE ".wh..wh..opq"
 #define BUFFER (256 << 10)
 
 struct export_options {
@@ -111,7 +109,7 @@ static int put_mark(struct exporting *e, const char *name)
 static int put_whiteout(struct exporting *e, const char *relative)
 {
     const char *slash = strrchr(relative, '/'), *name = slash ? slash + 1 : relative;
-    char *mark = text("%.*s%s%s", (int)(name - relative), relative, WH_PREFIX, name);
+    char *mark = text("%.*s%s%s", (int)(name - relative), relative, OVL_WH_PREFIX, name);
     int r = put_mark(e, mark);
     free(mark);
     return r;
@@ -119,7 +117,7 @@ static int put_whiteout(struct exporting *e, const char *relative)
 
 static int put_opaque(struct exporting *e, const char *relative)
 {
-    char *mark = text("%s%s%s", relative, *relative ? "/" : "", WH_OPAQUE);
+    char *mark = text("%s%s%s", relative, *relative ? "/" : "", OVL_WH_OPAQUE);
     int r = put_mark(e, mark);
     free(mark);
     return r;

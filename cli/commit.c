@@ -16,9 +16,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#define ASIDE ".wh..wh.new-commit" /* in the layer's root: core never shows such names */
-#define LINKS ".wh..wh.new-links"
-#define WH_PREFIX ".wh."
+#define ASIDE OVL_WH_ASIDE "commit" /* in the layer's root */
+#define LINKS OVL_WH_ASIDE "links"
 #define BUFFER (128 << 10)
 
 static int refuse(const char *path, const char *why)
@@ -228,7 +227,7 @@ static int make_above(struct commit *c, const char *path, const char *relative)
     const int fds = ctx->fds;
     struct ovl_node *node = need(ovl_node_new(ctx));
     int r = ovl_resolve(ctx, "/", path, OVL_NAME | OVL_LONG | OVL_NOLINKS, node);
-    struct change change = {.path = path, .relative = relative, .differs = DIFFERS_OWNER};
+    struct change change = {.path = path, .relative = relative};
     change.upper.real = node->real;
     change.upper.st = node->st;
     if (r < 0 || !node->exists || !S_ISDIR(node->st.st_mode))
@@ -237,7 +236,9 @@ static int make_above(struct commit *c, const char *path, const char *relative)
         r = make_aside(c, &change);
     ovl_ctx_close(ctx, fds);
     ovl_ctx_reset(ctx, mark);
-    int fd = r < 0 ? -1 : go_above(c, relative);
+    if (r < 0)
+        return r;
+    int fd = go_above(c, relative);
     return fd < 0 || renameat(c->root, ASIDE, fd, name_of(relative)) < 0 ? refuse_errno(path) : 0;
 }
 
@@ -270,7 +271,7 @@ static int refuse_mark(const char *path, int error)
 /* A whiteout that stands beside the name. */
 static char *mark_beside(const char *name)
 {
-    return strlen(name) + strlen(WH_PREFIX) > OVL_NAME_MAX ? NULL : text("%s%s", WH_PREFIX, name);
+    return strlen(name) + OVL_WH_PREFIX_LENGTH > OVL_NAME_MAX ? NULL : text("%s%s", OVL_WH_PREFIX, name);
 }
 
 static int remove_mark_beside(struct commit *c, int fd, const char *name)

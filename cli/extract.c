@@ -15,8 +15,6 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define WH_PREFIX ".wh."
-#define WH_OPAQUE ".wh..wh..opq"
 #define NOT_THERE "is not in this layer, and something is a hard link to it; nothing is imported"
 #define WH_RESERVED ".wh..wh." /* aufs' own, which OCI's layers inherited */
 
@@ -227,8 +225,8 @@ static int make_mark(struct extraction *x, int fd, const char *path, const char 
 
 static int put_whiteout(struct extraction *x, int fd, const char *path, const char *name)
 {
-    const char *hidden = name + strlen(WH_PREFIX);
-    if (strcmp(name, WH_OPAQUE) == 0)
+    const char *hidden = name + OVL_WH_PREFIX_LENGTH;
+    if (strcmp(name, OVL_WH_OPAQUE) == 0)
         return make_mark(x, fd, path, NULL);
     if (strncmp(name, WH_RESERVED, strlen(WH_RESERVED)) == 0)
         return 0;
@@ -247,7 +245,7 @@ static int put(struct extraction *x, char *path, struct archive_entry *entry, st
     int fd = go_above(x, path, &name, true);
     if (fd < 0)
         return -1;
-    if (strncmp(name, WH_PREFIX, strlen(WH_PREFIX)) == 0)
+    if (strncmp(name, OVL_WH_PREFIX, OVL_WH_PREFIX_LENGTH) == 0)
         return put_whiteout(x, fd, path, name);
     int r = make_room(x, fd, path, name, archive_entry_hardlink(entry) ? S_IFREG : o->st.st_mode);
     if (r < 0)

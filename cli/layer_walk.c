@@ -34,14 +34,6 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void free_names(struct list *names)
-{
-    for (size_t i = 0; i < names->count; i++)
-        free(names->at[i]);
-    free(names->at);
-    *names = (struct list){NULL, 0};
-}
-
 static int list_names(int fd, struct list *names)
 {
     int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -117,7 +109,7 @@ static int visit(struct walk *w, const char *relative)
     int r = look(w, relative, &names);
     if (r == 0)
         r = visit_below(w, relative, &names);
-    free_names(&names);
+    list_free(&names);
     return r;
 }
 

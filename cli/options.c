@@ -17,6 +17,14 @@ void list_add(struct list *list, const char *item)
     list->at[list->count++] = need(strdup(item));
 }
 
+void list_free(struct list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->at[i]);
+    free(list->at);
+    *list = (struct list){NULL, 0};
+}
+
 static int take_once(const struct options *options, const char **to, const char *name)
 {
     if (*to)

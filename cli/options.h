@@ -16,6 +16,7 @@ struct list {
     size_t count;
 };
 void list_add(struct list *list, const char *item);
+void list_free(struct list *list);
 
 struct options {
     const char *command; /* the subcommand, for messages */

@@ -271,3 +271,14 @@ int refuse_inside(const char *command)
              command);
     return STATUS_FAILED;
 }
+
+int refuse_user(const struct ovl *o, int user)
+{
+    if (user == 0)
+        return STATUS_DONE;
+    if (user < 0)
+        complain("%s: %s; it can't be told whether a run uses it", ovl_work(o), strerror(-user));
+    else
+        complain("%s is in use by process %d; end that first", ovl_layer(o, 0), user);
+    return STATUS_FAILED;
+}

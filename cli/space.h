@@ -55,5 +55,7 @@ bool is_inside(void);
 void leave_overlay(char **argv);
 /* Refuse to go on in there: STATUS_DONE, or STATUS_FAILED with a message. */
 int refuse_inside(const char *command);
+/* Refuse to go on while a process uses the overlay, as ovl_in_use() has told: a status as well. */
+int refuse_user(const struct ovl *o, int user);
 
 #endif

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <ovl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,7 +59,7 @@ static struct tree_dir *here(const struct tree *tree)
 
 static char *note_of(size_t depth)
 {
-    return text(".wh..wh.new-mode-%zu", depth);
+    return text(OVL_WH_ASIDE "mode-%zu", depth);
 }
 
 /* The path of a name in the directory that one stands in. */

@@ -442,7 +442,13 @@ enum ovl_mark {
     OVL_MARK_OPAQUE,    /* the file that makes its directory opaque */
     OVL_MARK_STRAY      /* a name that begins with .wh. and is none of these: it is never seen, and hides nothing */
 };
-#define OVL_MARK_PREFIX 4 /* length of what stands before the name that is hidden (OVL_MARK_FILE) */
+/* How marks that are files are called (OCI's layer.md): what stands before the name that is hidden, and the name of the
+ * one that makes its directory opaque. */
+#define OVL_WH_PREFIX ".wh."
+#define OVL_WH_PREFIX_LENGTH 4
+#define OVL_WH_OPAQUE ".wh..wh..opq"
+/* Begins the name of something half-made: it is never seen. */
+#define OVL_WH_ASIDE ".wh..wh.new-"
 /* What a name in the directory is: enum ovl_mark, or a negative errno. */
 int ovl_mark_of(struct ovl_ctx *ctx, const char *dir, const char *name);
 /* Hide a name in the form OVL_MARK_FILE or OVL_MARK_DEVICE; -EEXIST when it is hidden so by a file already, or, where

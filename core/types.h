@@ -174,12 +174,7 @@ int ovl_anchor_above(struct ovl_ctx *ctx, const char *path, size_t length);
 void ovl_anchors_drop(struct ovl_ctx *ctx);
 
 /* ---- whiteout.c -------------------------------------------------------------------------------- */
-#define OVL_WH_PREFIX ".wh."
-#define OVL_WH_PREFIX_LENGTH 4
-#define OVL_WH_OPAQUE ".wh..wh..opq"
 #define OVL_WHITEOUT_MODE 0600 /* bits that no sensible umask takes away: the same upper whoever writes it */
-/* Begins the name of something half-made in the upper, beside the whiteout whose place it will take. */
-#define OVL_WH_ASIDE ".wh..wh.new-"
 static inline bool ovl_is_whiteout_device(const struct stat *st)
 {
     return S_ISCHR(st->st_mode) && st->st_rdev == 0;
