@@ -20,23 +20,11 @@ struct make {
     dev_t dev;
     int flags;                                /* of open */
     int fd;                                   /* of MAKE_LINK_FD */
-    const char *from;                         /* a link's target, or the layer path of the object to link */
+    const char *from;                         /* a link's target */
+    struct ovl_node *object;                  /* of MAKE_LINK */
     int (*with)(void *arg, const char *real); /* of MAKE_WITH */
     void *arg;
 };
-
-int ovl_open_exact(const char *real, int flags, mode_t mode)
-{
-    struct ovl_open_how how = {.flags = ovl_openat2_flags(flags),
-                               .mode = flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)) ? mode & 07777 : 0,
-                               .resolve = OVL_RESOLVE_NO_SYMLINKS};
-    const char *rest = real;
-    int at = ovl_real_start(&rest);
-    int r = ovl_sys_openat2(at, rest, &how);
-    if (r == -ENOSYS || r == -EPERM)
-        r = ovl_sys_open(AT_FDCWD, real, flags | O_NOFOLLOW, mode);
-    return r;
-}
 
 const char *ovl_parent_path(struct ovl_ctx *ctx, const struct ovl_node *node)
 {
@@ -61,7 +49,7 @@ static int make_object(struct ovl_ctx *ctx, const struct make *m, const char *pa
     case MAKE_SYMLINK:
         return ovl_sys_symlink(m->from, path);
     case MAKE_LINK:
-        return ovl_sys_linkat(AT_FDCWD, m->from, AT_FDCWD, path, 0);
+        return ovl_sys_linkat(AT_FDCWD, m->object->real, AT_FDCWD, path, 0);
     case MAKE_WITH:
         return m->with(m->arg, path);
     case MAKE_LINK_FD:
@@ -185,6 +173,17 @@ static void tell(struct ovl_held *held, const struct ovl_node *node, const struc
         ovl_held_made(held, 0, node->ovl, place);
 }
 
+/* While the tree is held no directory moves: whether the object that is to get one more name is there still. */
+static int look_for_object(struct ovl_ctx *ctx, struct ovl_node *object)
+{
+    int r = ovl_refresh(ctx, object);
+    if (r < 0)
+        return r;
+    if (!object->exists || object->top != 0)
+        return -ENOENT;
+    return S_ISDIR(object->st.st_mode) ? -EPERM : 0;
+}
+
 static int make_locked(struct ovl_ctx *ctx, struct ovl_node *node, const struct make *m, struct ovl_held *held)
 {
     int r = ovl_refresh(ctx, node);
@@ -197,7 +196,9 @@ static int make_locked(struct ovl_ctx *ctx, struct ovl_node *node, const struct 
     char *place = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
     if (!place)
         return -ENOMEM;
-    r = ovl_upper_path(ctx, node, place);
+    r = m->object ? look_for_object(ctx, m->object) : 0;
+    if (r == 0)
+        r = ovl_upper_path(ctx, node, place);
     if (r == 0)
         r = ovl_whiteout_at_name(ctx, node);
     if (r < 0)
@@ -314,7 +315,7 @@ int ovl_link(struct ovl_ctx *ctx, struct ovl_node *from, struct ovl_node *to)
         r = ovl_copy_up(ctx, from, OVL_COPY_ALL);
     if (r < 0)
         return r;
-    const struct make m = {.kind = MAKE_LINK, .from = from->real};
+    const struct make m = {.kind = MAKE_LINK, .object = from};
     return make(ctx, to, &m);
 }
 

@@ -242,6 +242,8 @@ int ovl_stat(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st)
         r = ctx->ops->lstat(node->real, st);
     if (r < 0)
         return r;
+    if (S_ISLNK(st->st_mode) != S_ISLNK(node->st.st_mode))
+        return -ESTALE;
     if (S_ISCHR(st->st_mode) && st->st_rdev == 0)
         return -ENOENT; /* a whiteout has taken the name since it was looked up */
     if (S_ISDIR(st->st_mode))

@@ -2,9 +2,8 @@
  *
  * open(2) on a merged path.
  *
- * Reading opens the object where it lies, through the operations table.  Writing copies up first and
- * opens the upper file without following any link, so that no race can turn a write to the
- * upper into one to something else.  The order of refusals is the kernel's (fs/namei.c, do_open()).
+ * Reading opens the object where it lies.  Writing copies up first and opens the upper file.  No link is followed, so
+ * that no race can turn one object into something else.  The order of refusals is the kernel's (fs/namei.c, do_open()).
  */
 #include "types.h"
 
@@ -84,11 +83,15 @@ static int open_held(struct ovl_ctx *ctx, const struct ovl_node *node, int flags
     return r;
 }
 
+/* What the next library opens is not followed either, though fcntl(2) shows that then. */
 static int open_in_place(struct ovl_ctx *ctx, const struct ovl_node *node, int flags)
 {
     flags &= ~(O_CREAT | O_EXCL);
-    return is_for_writing(flags) && !is_of_upper(node) ? open_held(ctx, node, flags)
-                                                       : ctx->ops->open(node->real, flags, 0);
+    if (is_for_writing(flags) && !is_of_upper(node))
+        return open_held(ctx, node, flags);
+    if (ctx->ops->is_kernel && (flags & O_PATH || S_ISREG(node->st.st_mode) || S_ISDIR(node->st.st_mode)))
+        return ovl_open_exact(node->real, flags, 0);
+    return ctx->ops->open(node->real, flags | O_NOFOLLOW, 0);
 }
 
 /* What is written to a FIFO changes its times, and both ends must be of one object: whoever opens it opens the copy. */
@@ -107,8 +110,10 @@ static int open_existing(struct ovl_ctx *ctx, struct ovl_node *node, int flags)
     const mode_t mode = node->st.st_mode;
     if ((flags & O_CREAT) && (flags & O_EXCL))
         return -EEXIST;
+    if (S_ISLNK(mode) && !(flags & O_NOFOLLOW))
+        return -ELOOP; /* what follows links has looked up another object */
     if (flags & O_PATH)
-        return ctx->ops->open(node->real, flags | O_NOFOLLOW, 0);
+        return S_ISLNK(mode) ? ctx->ops->open(node->real, flags, 0) : open_in_place(ctx, node, flags);
     if ((flags & O_CREAT) && (node->slash || S_ISDIR(mode)))
         return -EISDIR;
     if ((flags & O_CREAT) && ovl_may_create_in_sticky(ctx, node) < 0)

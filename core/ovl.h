@@ -297,6 +297,7 @@ int ovl_resolve(struct ovl_ctx *ctx, const char *base, const char *path, unsigne
 
 /* What a glance at a path told: for ovl_resolve_known(), in the same call. */
 struct ovl_glance {
+    uint64_t moves;   /* ovl_moves() before */
     const char *path; /* NULL: nothing */
     size_t length, name;
     struct ovl *ovl;
@@ -356,7 +357,8 @@ ssize_t ovl_place_of(struct ovl_ctx *ctx, const char *real, char *buf, size_t n)
 /* ---- reading ----------------------------------------------------------------------------------- */
 
 /* stat(2) of the node's object (a symbolic link is not followed): through ops->lstat, with the
- * identity that it keeps across copy-up.  -ENOENT when it does not exist. */
+ * identity that it keeps across copy-up.  -ENOENT when it does not exist; -ESTALE when its name has become a link, or
+ * is none any more, since it was looked up. */
 int ovl_stat(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st);
 
 /* Give *st, which stat(2) answered for a layer's object other than a directory, the identity of
@@ -469,7 +471,8 @@ int ovl_mark_drop_opaque(struct ovl_ctx *ctx, const char *dir, unsigned which);
  * same name.  The nodes must be fresh from ovl_resolve(); what they say is checked again under
  * the overlay's lock.  After an error nothing is half-made. */
 
-/* open(2).  Copies up for writing.  Returns a descriptor of the object's layer file. */
+/* open(2).  Copies up for writing.  Returns a descriptor of the object's layer file.  -ELOOP for a symbolic link, which
+ * the name may have become since it was looked up. */
 int ovl_open(struct ovl_ctx *ctx, struct ovl_node *node, int flags, mode_t mode);
 int ovl_mkdir(struct ovl_ctx *ctx, struct ovl_node *node, mode_t mode);
 /* mode has the type; dev is the kernel's number. */
@@ -496,6 +499,17 @@ int ovl_rename(struct ovl_ctx *ctx, struct ovl_node *from, struct ovl_node *to, 
 enum ovl_copy { OVL_COPY_ALL, OVL_COPY_NO_DATA };
 /* Bring the object into the upper, so that node->real is there.  Nothing to do if it is already. */
 int ovl_copy_up(struct ovl_ctx *ctx, struct ovl_node *node, enum ovl_copy how);
+
+/* ---- layer paths through no symbolic link (exact.c) ------------------------------------------------- */
+/* Open a layer path; flags and mode as for open(2).  -ELOOP where a link is in the way (openat2(2)). */
+int ovl_open_exact(const char *real, int flags, mode_t mode);
+/* The same for a path that begins in an open directory, or an absolute one. */
+int ovl_open_exact_at(int dirfd, const char *path, int flags, mode_t mode);
+/* Call change(arg, fd, path) for the object at node->real and nothing else: it is open as fd, with O_PATH, and where
+ * links are followed path leads to it.  (Without /proc there is no such path, and change is called with -1 and
+ * node->real.)  Returns what change returns, or a negative errno: -ESTALE where a link is in the way. */
+int ovl_change_exact(struct ovl_ctx *ctx, const struct ovl_node *node,
+                     int (*change)(void *arg, int fd, const char *path), void *arg);
 
 /* Whether an extended attribute is the overlay's own: never listed, never set (EPERM as in
  * overlayfs), never read (ENODATA). */

@@ -124,15 +124,6 @@ int ovl_real_start(const char **real)
     return fd;
 }
 
-int ovl_open_real(const char *real, int flags)
-{
-    const struct ovl_open_how how = {.flags = (uint64_t)flags | O_NOFOLLOW | O_CLOEXEC,
-                                     .resolve = OVL_RESOLVE_NO_SYMLINKS};
-    int dirfd = ovl_real_start(&real);
-    int fd = ovl_sys_openat2(dirfd, real, &how);
-    return fd == -ENOSYS || fd == -EPERM ? ovl_sys_open(dirfd, real, (int)how.flags, 0) : fd;
-}
-
 int ovl_real_path(struct ovl_ctx *ctx, const char *root, const char *rel, char *out)
 {
     return join(ctx, root, rel, ovl_strlen(rel), "", NULL, out);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define LINKS_MAX 40 /* MAXSYMLINKS of the kernel */
+#define TRIES 16     /* while a name becomes a link and none in turn */
 #define REST_MAX ((size_t)OVL_PATH_MAX * 2)
 
 struct walk {
@@ -261,6 +262,20 @@ static int step_outside(struct walk *w, bool last, bool must_follow)
     return r < 0 ? r : follow(w, length);
 }
 
+/* Look the name up, and read where it leads if that is to be followed. */
+static int look_inside(struct walk *w, bool type_only, bool follows, size_t *length)
+{
+    struct ovl_node *node = w->node;
+    int r = -EINVAL;
+    for (int i = 0; r == -EINVAL && i < TRIES; i++) {
+        *length = 0;
+        r = type_only ? ovl_lookup_type(w->ctx, node) : ovl_lookup(w->ctx, node);
+        if (r == 0 && node->exists && S_ISLNK(node->st.st_mode) && follows)
+            r = read_link(w, node->real, length); /* -EINVAL: it is none any more */
+    }
+    return r;
+}
+
 static int step_inside(struct walk *w, bool last, bool must_follow)
 {
     size_t length = 0;
@@ -270,16 +285,14 @@ static int step_inside(struct walk *w, bool last, bool must_follow)
         return -EACCES;
     node->in = node->dirs;
     ovl_ctx_close(w->ctx, w->fds);
-    bool type_only = !last || w->flags & OVL_TYPE;
-    int r = type_only ? ovl_lookup_type(w->ctx, node) : ovl_lookup(w->ctx, node);
+    const bool follows = !last || must_follow;
+    int r = look_inside(w, !last || w->flags & OVL_TYPE, follows, &length);
     if (r < 0)
         return r;
     if (!node->exists)
         return last ? 0 : -ENOENT;
-    if (S_ISLNK(node->st.st_mode) && (!last || must_follow)) {
-        r = read_link(w, node->real, &length);
-        return r < 0 ? r : follow(w, length);
-    }
+    if (S_ISLNK(node->st.st_mode) && follows)
+        return follow(w, length);
     return last || S_ISDIR(node->st.st_mode) ? 0 : -ENOTDIR;
 }
 

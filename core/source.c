@@ -9,6 +9,8 @@
  */
 #include "types.h"
 
+#define SOURCE_FLAGS (O_NOFOLLOW | O_CLOEXEC)
+
 static bool is_object(const struct ovl_node *node, const struct stat *st)
 {
     return st->st_ino == node->st.st_ino && st->st_dev == node->st.st_dev;
@@ -25,10 +27,11 @@ int ovl_source_open(const struct ovl_node *node, struct ovl_source *source)
     struct stat now;
     source->path = node->real;
     source->readable = S_ISREG(node->st.st_mode) || S_ISDIR(node->st.st_mode);
-    source->fd = source->readable ? ovl_open_real(node->real, O_RDONLY | O_NONBLOCK | O_NOCTTY) : -EACCES;
+    source->fd =
+        source->readable ? ovl_open_exact(node->real, SOURCE_FLAGS | O_RDONLY | O_NONBLOCK | O_NOCTTY, 0) : -EACCES;
     if (source->fd == -EACCES) {
         source->readable = false;
-        source->fd = ovl_open_real(node->real, O_PATH);
+        source->fd = ovl_open_exact(node->real, SOURCE_FLAGS | O_PATH, 0);
     }
     if (source->fd < 0)
         return source->fd == -ELOOP || source->fd == -ENXIO ? -ESTALE : source->fd;

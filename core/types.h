@@ -134,8 +134,6 @@ int ovl_real_path(struct ovl_ctx *ctx, const char *root, const char *rel, char *
 /* Where a layer path (as ovl_real_path() gives it) begins: at a descriptor of this call, which is no symbolic link of
  * the layer's, or at the root (AT_FDCWD). *real is then what comes behind. */
 int ovl_real_start(const char **real);
-/* Open a layer path, but not by way of a symbolic link: -ELOOP. */
-int ovl_open_real(const char *real, int flags);
 /* Whether the first bytes of rel lead to a directory in `root` and each name on the way is one, not a symbolic link.
  * False also where that can't be told (permissions, no descriptor). */
 bool ovl_is_plain_directory(struct ovl_ctx *ctx, const char *root, const char *rel, size_t rel_length);
@@ -591,8 +589,6 @@ int ovl_check_empty(struct ovl_ctx *ctx, struct ovl_node *node);
 /* ---- create.c ---------------------------------------------------------------------------------- */
 /* Make a regular file for open(2) with O_CREAT: a descriptor, -EEXIST, or -ESTALE (look again). */
 int ovl_create_file(struct ovl_ctx *ctx, struct ovl_node *node, int flags, mode_t mode);
-/* Open a layer path without following a symbolic link anywhere in it. */
-int ovl_open_exact(const char *real, int flags, mode_t mode);
 /* The merged path of the node's parent directory, in ctx's memory; NULL when that is used up. */
 const char *ovl_parent_path(struct ovl_ctx *ctx, const struct ovl_node *node);
 /* What the kernel refuses for a last component that is no name: `dot`, `dotdot` for those, `root` for a mount. */

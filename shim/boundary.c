@@ -21,7 +21,8 @@
 #include <string.h>
 
 #define DELETED " (deleted)"
-#define TRIES 16 /* while directories are being renamed */
+#define TRIES 16 /* while directories are being renamed, or a name becomes something else time and again */
+#define CHANGE_TRIES 256
 
 bool shim_is_watched;
 
@@ -389,12 +390,58 @@ static int find_known(struct shim_call *call, const char *path, unsigned flags, 
     }
     if (glance->path != path)
         return SHIM_OUTSIDE;
+    call->moves = glance->moves;
     const size_t mark = ctx->used;
     struct ovl_node *found = ovl_node_new(ctx);
     if (found && ovl_resolve_known(ctx, glance, flags, found) > 0)
         return stand_on(call, found, node);
     ovl_ctx_reset(ctx, mark);
     return SHIM_OUTSIDE;
+}
+
+/* ---- once more ------------------------------------------------------------------------------------- */
+
+bool shim_is_settled(const struct shim_call *call)
+{
+    return ovl_moves_settled(call->ctx.space, call->moves);
+}
+
+static void begin_anew(struct shim_call *call, struct shim_try *tried)
+{
+    ovl_moves_wait(&call->ctx);
+    ovl_ctx_close(&call->ctx, tried->fds);
+    ovl_ctx_reset(&call->ctx, tried->used);
+    call->node = NULL;
+    call->deep = false;
+    call->removed = NULL;
+    tried->n++;
+}
+
+static bool try_again(struct shim_call *call, struct shim_try *tried, bool is_doubtful, unsigned tries)
+{
+    if (tried->n >= tries || !is_doubtful)
+        return false;
+    begin_anew(call, tried);
+    return true;
+}
+
+/* Whether what was found in an overlay may have been elsewhere by the time that something was done with it. */
+static bool is_unsettled(const struct shim_call *call)
+{
+    return call->node && call->node->ovl && !shim_is_settled(call);
+}
+
+/* Who waits for the tree has always just let a directory move. */
+bool shim_again(struct shim_call *call, struct shim_try *tried, long r)
+{
+    if (r == -ESTALE)
+        return try_again(call, tried, true, TRIES);
+    return try_again(call, tried, r < 0 && r != -EINTR && is_unsettled(call), CHANGE_TRIES);
+}
+
+bool shim_look_again(struct shim_call *call, struct shim_try *tried, long r)
+{
+    return try_again(call, tried, r == -ESTALE || is_unsettled(call), TRIES);
 }
 
 static int find_anew(struct shim_call *call, int *dirfd, const char **path, unsigned flags, struct ovl_node **node)
@@ -405,8 +452,8 @@ static int find_anew(struct shim_call *call, int *dirfd, const char **path, unsi
     for (int i = 0;; i++) {
         call->moves = ovl_moves(call->ctx.space);
         int r = find_once(call, dirfd, path, flags, node);
-        /* A relative path is never missing for that its directory is just being renamed. */
-        if (*given == '/' || i == TRIES || ovl_moves_settled(call->ctx.space, call->moves))
+        /* Nothing is missing, or looked for elsewhere, because its directory is just being renamed. */
+        if (i == TRIES || shim_is_settled(call))
             return r;
         ovl_moves_wait(&call->ctx);
         ovl_ctx_close(&call->ctx, before.ctx.fds);
@@ -432,6 +479,12 @@ int shim_find(struct shim_call *call, int *dirfd, const char **path, unsigned fl
     if (**path == '/' && find_known(call, *path, flags, node) == SHIM_INSIDE)
         return SHIM_INSIDE;
     return find_anew(call, dirfd, path, flags, node);
+}
+
+int shim_copy_up(struct shim_call *call, struct ovl_node *node, unsigned flags)
+{
+    int r = ovl_copy_up(&call->ctx, node, OVL_COPY_ALL);
+    return r == 0 && flags & OVL_FOLLOW && S_ISLNK(node->st.st_mode) ? -ESTALE : r;
 }
 
 /* ---- descriptors ---------------------------------------------------------------------------------- */

@@ -24,7 +24,7 @@ struct shim_call {
     const char *asked;               /* the path that was looked for last, also for the log */
     const struct ovl_glance *glance; /* at the path that is looked for next, or NULL */
     const struct ovl_node *node;     /* what was found last */
-    uint64_t moves;                  /* ovl_moves() before anything was found out */
+    uint64_t moves;                  /* ovl_moves() before what was found last */
     unsigned layer;      /* of the merged directory that was asked for last: whose directory the kernel has for it */
     bool deep;           /* the base directory is outside, too deep to have a path: buf has an ancestor's */
     bool magic;          /* linkat: the first path is a magic link of /proc */
@@ -64,6 +64,24 @@ static inline long shim_result(long r)
     return r == -1 ? -errno : r;
 }
 
+/* What a call begins anew with when directories have moved, or a name has become something else. */
+struct shim_try {
+    size_t used;
+    int fds;
+    unsigned n;
+};
+static inline struct shim_try shim_try(const struct shim_call *call)
+{
+    return (struct shim_try){call->ctx.used, call->ctx.fds, 0};
+}
+/* After shim_find(), and what was done with what it found, which came to r: whether to do both once more, because what
+ * was found is not what it was.  So after -ESTALE; and after an error where directories have moved since. */
+bool shim_again(struct shim_call *call, struct shim_try *tried, long r);
+/* The same for a call that changes nothing, whatever it came to. */
+bool shim_look_again(struct shim_call *call, struct shim_try *tried, long r);
+/* Whether no directory has moved since the call began to find something. */
+bool shim_is_settled(const struct shim_call *call);
+
 enum { SHIM_OUTSIDE, SHIM_INSIDE, SHIM_REMOVED };
 #define SHIM_NO_LAYER OVL_LAYERS_MAX /* not known */
 
@@ -74,6 +92,10 @@ enum { SHIM_OUTSIDE, SHIM_INSIDE, SHIM_REMOVED };
  * Negative errno: the call's answer.
  * A NULL path, and an empty one, are SHIM_OUTSIDE as they are: the kernel has the answer. */
 int shim_find(struct shim_call *call, int *dirfd, const char **path, unsigned flags, struct ovl_node **node);
+
+/* Copy up what shim_find() found with these flags.  -ESTALE where a link has its name by now, which is to be followed.
+ */
+int shim_copy_up(struct shim_call *call, struct ovl_node *node, unsigned flags);
 
 /* The merged path of the directory that dirfd (or AT_FDCWD) stands for, into buf of OVL_PATH_MAX
  * bytes.  Returns 1 when it lies in an overlay, 0 when outside (buf has its real path),

@@ -108,19 +108,29 @@ static int hook_open_nocancel(const char *path, int flags, ...)
 
 /* ---- looking ------------------------------------------------------------------------------------- */
 
+static int stat_found(const struct ovl_node *node, struct stat *st)
+{
+    int r = node->exists ? ovl_sys_lstat(node->real, st) : -ENOENT;
+    return r == 0 && S_ISLNK(st->st_mode) != S_ISLNK(node->st.st_mode) ? -ESTALE : r;
+}
+
 static int hook_fstatat(int dirfd, const char *path, struct stat *st, int flags)
 {
     struct shim_call call;
     if (is_settled(path) || !shim_begin(&call, "libc:fstatat"))
         return (int)answer(ovl_sys_fstatat(dirfd, path, st, flags));
-    struct ovl_node *node;
-    int r = shim_find(&call, &dirfd, &path, flags & AT_SYMLINK_NOFOLLOW ? 0 : OVL_FOLLOW, &node);
-    if (r == SHIM_OUTSIDE)
-        r = ovl_sys_fstatat(dirfd, path, st, flags);
-    else if (r == SHIM_INSIDE && !node->exists)
-        r = -ENOENT;
-    else if (r == SHIM_INSIDE)
-        r = ovl_sys_lstat(node->real, st);
+    int r;
+    struct shim_try tried = shim_try(&call);
+    do {
+        int at = dirfd;
+        const char *place = path;
+        struct ovl_node *node;
+        r = shim_find(&call, &at, &place, flags & AT_SYMLINK_NOFOLLOW ? 0 : OVL_FOLLOW, &node);
+        if (r == SHIM_OUTSIDE)
+            r = ovl_sys_fstatat(at, place, st, flags);
+        else if (r == SHIM_INSIDE)
+            r = stat_found(node, st);
+    } while (shim_look_again(&call, &tried, r));
     return (int)shim_leave(&call, r);
 }
 
@@ -129,13 +139,18 @@ static int hook_access(const char *path, int mode)
     struct shim_call call;
     if (is_settled(path) || mode & ~(R_OK | W_OK | X_OK) || !shim_begin(&call, "libc:access"))
         return (int)answer(ovl_sys_faccessat(AT_FDCWD, path, mode));
-    struct ovl_node *node;
-    int dirfd = AT_FDCWD;
-    int r = shim_find(&call, &dirfd, &path, OVL_FOLLOW, &node);
-    if (r == SHIM_OUTSIDE)
-        r = ovl_sys_faccessat(dirfd, path, mode);
-    else if (r == SHIM_INSIDE)
-        r = ovl_access(&call.ctx, node, mode, false);
+    int r;
+    struct shim_try tried = shim_try(&call);
+    do {
+        int dirfd = AT_FDCWD;
+        const char *place = path;
+        struct ovl_node *node;
+        r = shim_find(&call, &dirfd, &place, OVL_FOLLOW, &node);
+        if (r == SHIM_OUTSIDE)
+            r = ovl_sys_faccessat(dirfd, place, mode);
+        else if (r == SHIM_INSIDE)
+            r = ovl_access(&call.ctx, node, mode, false);
+    } while (shim_look_again(&call, &tried, r));
     return (int)shim_leave(&call, r);
 }
 
@@ -144,13 +159,18 @@ static ssize_t hook_readlink(const char *path, char *buf, size_t size)
     struct shim_call call;
     if (is_settled(path) || !shim_begin(&call, "libc:readlink"))
         return answer(ovl_sys_readlink(path, buf, size));
-    struct ovl_node *node;
-    int dirfd = AT_FDCWD;
-    ssize_t r = shim_find(&call, &dirfd, &path, 0, &node);
-    if (r == SHIM_OUTSIDE)
-        r = ovl_sys_raw(SYS_readlinkat, dirfd, OVL_SYS_PTR(path), OVL_SYS_PTR(buf), (long)size, 0, 0);
-    else if (r == SHIM_INSIDE)
-        r = node->exists ? ovl_sys_readlink(node->real, buf, size) : -ENOENT;
+    ssize_t r;
+    struct shim_try tried = shim_try(&call);
+    do {
+        int dirfd = AT_FDCWD;
+        const char *place = path;
+        struct ovl_node *node;
+        r = shim_find(&call, &dirfd, &place, 0, &node);
+        if (r == SHIM_OUTSIDE)
+            r = ovl_sys_raw(SYS_readlinkat, dirfd, OVL_SYS_PTR(place), OVL_SYS_PTR(buf), (long)size, 0, 0);
+        else if (r == SHIM_INSIDE)
+            r = node->exists ? ovl_sys_readlink(node->real, buf, size) : -ENOENT;
+    } while (shim_look_again(&call, &tried, r));
     return shim_leave(&call, r);
 }
 

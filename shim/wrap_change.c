@@ -13,6 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Find a name that is to be made, moved or removed. */
+static int find_name(struct shim_call *call, int *dirfd, const char **path, struct ovl_node **node)
+{
+    return shim_find(call, dirfd, path, OVL_CHANGE | OVL_NAME | OVL_TYPE, node);
+}
+
 /* ---- making --------------------------------------------------------------------------------------- */
 
 int wrap_mkdirat(int dirfd, const char *path, mode_t mode)
@@ -20,12 +26,18 @@ int wrap_mkdirat(int dirfd, const char *path, mode_t mode)
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(mkdirat)(dirfd, path, mode);
-    struct ovl_node *node;
-    int r = shim_find(&call, &dirfd, &path, OVL_CHANGE | OVL_NAME | OVL_TYPE, &node);
-    if (r == SHIM_INSIDE)
-        r = ovl_mkdir(&call.ctx, node, mode);
-    else if (r == SHIM_OUTSIDE)
-        r = (int)shim_result(REAL(mkdirat)(dirfd, path, mode));
+    int r;
+    struct shim_try tried = shim_try(&call);
+    do {
+        int at = dirfd;
+        const char *place = path;
+        struct ovl_node *node;
+        r = find_name(&call, &at, &place, &node);
+        if (r == SHIM_INSIDE)
+            r = ovl_mkdir(&call.ctx, node, mode);
+        else if (r == SHIM_OUTSIDE)
+            r = (int)shim_result(REAL(mkdirat)(at, place, mode));
+    } while (shim_again(&call, &tried, r));
     return (int)shim_leave(&call, r);
 }
 
@@ -39,12 +51,18 @@ int shim_mknodat(int (*next)(int, const char *, mode_t, dev_t), int dirfd, const
     struct shim_call call;
     if (!shim_begin(&call, "mknodat"))
         return next(dirfd, path, mode, dev);
-    struct ovl_node *node;
-    int r = shim_find(&call, &dirfd, &path, OVL_CHANGE | OVL_NAME | OVL_TYPE, &node);
-    if (r == SHIM_INSIDE)
-        r = ovl_mknod(&call.ctx, node, mode, dev);
-    else if (r == SHIM_OUTSIDE)
-        r = (int)shim_result(next(dirfd, path, mode, dev));
+    int r;
+    struct shim_try tried = shim_try(&call);
+    do {
+        int at = dirfd;
+        const char *place = path;
+        struct ovl_node *node;
+        r = find_name(&call, &at, &place, &node);
+        if (r == SHIM_INSIDE)
+            r = ovl_mknod(&call.ctx, node, mode, dev);
+        else if (r == SHIM_OUTSIDE)
+            r = (int)shim_result(next(at, place, mode, dev));
+    } while (shim_again(&call, &tried, r));
     return (int)shim_leave(&call, r);
 }
 
@@ -68,17 +86,30 @@ int wrap_mkfifo(const char *path, mode_t mode)
     return wrap_mknodat(AT_FDCWD, path, mode | S_IFIFO, 0);
 }
 
+static int make_link(struct shim_call *call, const char *target, struct ovl_node *node)
+{
+    if (!target)
+        return -EFAULT;
+    return strlen(target) >= OVL_REAL_MAX ? -ENAMETOOLONG : ovl_symlink(&call->ctx, target, node);
+}
+
 int wrap_symlinkat(const char *target, int dirfd, const char *path)
 {
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(symlinkat)(target, dirfd, path);
-    struct ovl_node *node;
-    int r = shim_find(&call, &dirfd, &path, OVL_CHANGE | OVL_NAME | OVL_TYPE, &node);
-    if (r == SHIM_INSIDE)
-        r = !target ? -EFAULT : strlen(target) >= OVL_REAL_MAX ? -ENAMETOOLONG : ovl_symlink(&call.ctx, target, node);
-    else if (r == SHIM_OUTSIDE)
-        r = (int)shim_result(REAL(symlinkat)(target, dirfd, path));
+    int r;
+    struct shim_try tried = shim_try(&call);
+    do {
+        int at = dirfd;
+        const char *place = path;
+        struct ovl_node *node;
+        r = find_name(&call, &at, &place, &node);
+        if (r == SHIM_INSIDE)
+            r = make_link(&call, target, node);
+        else if (r == SHIM_OUTSIDE)
+            r = (int)shim_result(REAL(symlinkat)(target, at, place));
+    } while (shim_again(&call, &tried, r));
     return (int)shim_leave(&call, r);
 }
 
@@ -106,6 +137,15 @@ static int find_place(struct shim_call *call, struct place *p, unsigned flags)
     p->where = shim_find(call, &p->dirfd, &p->path, flags, &p->node);
     p->last = call->node ? call->node->last : OVL_LAST_NAME;
     return p->where < 0 ? p->where : 0;
+}
+
+/* A new name, when the old one is found: neither is settled before both are. */
+static int find_second(struct shim_call *call, struct place *to)
+{
+    const uint64_t moves = call->moves;
+    int r = find_place(call, to, OVL_CHANGE | OVL_NAME | OVL_TYPE);
+    call->moves = moves;
+    return r;
 }
 
 /* The path of the directory that a path's last name stands in, or NULL. */
@@ -258,30 +298,38 @@ static int link_places(struct shim_call *call, struct place *from, struct place 
     return refuse_link(call, to);
 }
 
+static int find_and_link(struct shim_call *call, struct place from, struct place to, int flags)
+{
+    const int fd = from.dirfd;
+    const bool empty = flags & AT_EMPTY_PATH && from.path && !*from.path;
+    const bool by_fd = empty && fd != AT_FDCWD;
+    if (empty && !by_fd)
+        from.path = "."; /* the current directory: EPERM */
+    int r = by_fd ? (REAL(fcntl)(fd, F_GETFD) < 0 ? -EBADF : 0)
+                  : find_place(call, &from, flags & AT_SYMLINK_FOLLOW ? OVL_CHANGE | OVL_FOLLOW : OVL_CHANGE);
+    call->magic = call->node && call->node->magic;
+    call->from = from.node;
+    if (r < 0)
+        return r;
+    r = find_second(call, &to);
+    int source = by_fd || (r == 0 && from.where == to.where) ? 0 : check_source(call, &from, flags);
+    if (source < 0 || r < 0)
+        return source < 0 ? source : r;
+    return by_fd ? link_fd(call, fd, &to) : link_places(call, &from, &to, flags);
+}
+
 int wrap_linkat(int from_dirfd, const char *from_path, int to_dirfd, const char *to_path, int flags)
 {
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(linkat)(from_dirfd, from_path, to_dirfd, to_path, flags);
-    struct place from = {from_dirfd, from_path, NULL, 0, OVL_LAST_NAME};
-    struct place to = {to_dirfd, to_path, NULL, 0, OVL_LAST_NAME};
-    if (flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH))
-        return (int)shim_leave(&call, -EINVAL);
-    bool empty = flags & AT_EMPTY_PATH && from_path && !*from_path;
-    bool by_fd = empty && from_dirfd != AT_FDCWD;
-    if (empty && !by_fd)
-        from.path = "."; /* the current directory: EPERM */
-    int r = by_fd ? (REAL(fcntl)(from_dirfd, F_GETFD) < 0 ? -EBADF : 0)
-                  : find_place(&call, &from, flags & AT_SYMLINK_FOLLOW ? OVL_CHANGE | OVL_FOLLOW : OVL_CHANGE);
-    call.magic = call.node && call.node->magic;
-    call.from = from.node;
-    if (r == 0) {
-        r = find_place(&call, &to, OVL_CHANGE | OVL_NAME | OVL_TYPE);
-        int source = by_fd || (r == 0 && from.where == to.where) ? 0 : check_source(&call, &from, flags);
-        r = source < 0 ? source : r;
-    }
-    if (r == 0)
-        r = by_fd ? link_fd(&call, from_dirfd, &to) : link_places(&call, &from, &to, flags);
+    const struct place from = {from_dirfd, from_path, NULL, 0, OVL_LAST_NAME};
+    const struct place to = {to_dirfd, to_path, NULL, 0, OVL_LAST_NAME};
+    int r;
+    struct shim_try tried = shim_try(&call);
+    do
+        r = flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) ? -EINVAL : find_and_link(&call, from, to, flags);
+    while (shim_again(&call, &tried, r));
     return (int)shim_leave(&call, r);
 }
 
@@ -344,7 +392,7 @@ static int find_places(struct shim_call *call, struct place *from, struct place 
     bool removed = first == -ENOENT && *old && !strchr(old, '/'); /* it is the directory, which is found all the same */
     if (first < 0 && !removed && !(first == -ENAMETOOLONG && is_name_too_long(old)))
         return first;
-    int second = find_place(call, to, OVL_CHANGE | OVL_NAME | OVL_TYPE);
+    int second = find_second(call, to);
     int outside = second < 0 && first == 0 && from->where == SHIM_OUTSIDE ? check_parent(call, from) : 0;
     if (outside < 0)
         return outside;
@@ -363,15 +411,18 @@ int wrap_renameat2(int from_dirfd, const char *from_path, int to_dirfd, const ch
     if (!shim_enter(&call))
         return flags ? REAL(renameat2)(from_dirfd, from_path, to_dirfd, to_path, flags)
                      : REAL(renameat)(from_dirfd, from_path, to_dirfd, to_path);
-    struct place from = {from_dirfd, from_path, NULL, 0, OVL_LAST_NAME};
-    struct place to = {to_dirfd, to_path, NULL, 0, OVL_LAST_NAME};
-    int r = ovl_check_rename_flags(flags);
-    if (r == 0)
-        r = find_places(&call, &from, &to);
-    call.from = from.node;
     call.flags = (int)flags;
-    if (r == 0)
-        r = rename_places(&call, &from, &to, flags);
+    const int refused = ovl_check_rename_flags(flags);
+    int r;
+    struct shim_try tried = shim_try(&call);
+    do {
+        struct place from = {from_dirfd, from_path, NULL, 0, OVL_LAST_NAME};
+        struct place to = {to_dirfd, to_path, NULL, 0, OVL_LAST_NAME};
+        r = refused < 0 ? refused : find_places(&call, &from, &to);
+        call.from = from.node;
+        if (r == 0)
+            r = rename_places(&call, &from, &to, flags);
+    } while (shim_again(&call, &tried, r));
     return (int)shim_leave(&call, r);
 }
 
@@ -387,21 +438,29 @@ int wrap_rename(const char *from, const char *to)
 
 /* ---- removing --------------------------------------------------------------------------------------------- */
 
+static int find_and_remove(struct shim_call *call, int dirfd, const char *path, int flags)
+{
+    struct ovl_node *node;
+    int r = find_name(call, &dirfd, &path, &node);
+    if (r < 0)
+        return of_long_name(call, dirfd, path, r);
+    if (r == SHIM_INSIDE)
+        return flags & AT_REMOVEDIR ? ovl_rmdir(&call->ctx, node) : ovl_unlink(&call->ctx, node);
+    if (flags & AT_REMOVEDIR && call->node && call->node->last == OVL_LAST_DOTDOT)
+        return -ENOTEMPTY;
+    return (int)shim_result(REAL(unlinkat)(dirfd, path, flags));
+}
+
 int wrap_unlinkat(int dirfd, const char *path, int flags)
 {
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(unlinkat)(dirfd, path, flags);
-    struct ovl_node *node;
-    int r = flags & ~AT_REMOVEDIR ? -EINVAL : shim_find(&call, &dirfd, &path, OVL_CHANGE | OVL_NAME | OVL_TYPE, &node);
-    if (r == SHIM_INSIDE)
-        r = flags & AT_REMOVEDIR ? ovl_rmdir(&call.ctx, node) : ovl_unlink(&call.ctx, node);
-    else if (r < 0)
-        r = of_long_name(&call, dirfd, path, r);
-    else if (r == SHIM_OUTSIDE && flags & AT_REMOVEDIR && call.node && call.node->last == OVL_LAST_DOTDOT)
-        r = -ENOTEMPTY;
-    else if (r == SHIM_OUTSIDE)
-        r = (int)shim_result(REAL(unlinkat)(dirfd, path, flags));
+    int r;
+    struct shim_try tried = shim_try(&call);
+    do
+        r = flags & ~AT_REMOVEDIR ? -EINVAL : find_and_remove(&call, dirfd, path, flags);
+    while (shim_again(&call, &tried, r));
     return (int)shim_leave(&call, r);
 }
 

@@ -50,6 +50,18 @@ static void keep_core_out(struct shim_call *call, struct ovl_node *node)
         ovl_log_line(OVL_LOG_WARN, node->path, ": a core file of this process would be made in the lower layer", NULL);
 }
 
+/* Where a descriptor is missing the kernel takes the path. */
+static int change_to(const char *real)
+{
+    int fd = ovl_open_exact(real, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    if (fd == -EMFILE || fd == -ENFILE)
+        return (int)shim_result(REAL(chdir)(real));
+    int r = fd < 0 ? fd : (int)shim_result(REAL(fchdir)(fd));
+    if (fd >= 0)
+        ovl_sys_close(fd);
+    return r == -ELOOP ? -ESTALE : r;
+}
+
 static int go_inside(struct shim_call *call, struct ovl_node *node)
 {
     if (!node->exists)
@@ -57,9 +69,24 @@ static int go_inside(struct shim_call *call, struct ovl_node *node)
     if (!S_ISDIR(node->st.st_mode))
         return -ENOTDIR;
     keep_core_out(call, node);
-    int r = (int)shim_result(REAL(chdir)(node->real));
+    int r = change_to(node->real);
     if (r == 0)
         shim_cwd_set(call, node->path, SHIM_INSIDE, node->top);
+    return r;
+}
+
+static int go(struct shim_call *call, const char *path)
+{
+    struct ovl_node *node;
+    int dirfd = AT_FDCWD;
+    int r = shim_find(call, &dirfd, &path, OVL_FOLLOW, &node);
+    if (r == SHIM_INSIDE)
+        return go_inside(call, node);
+    if (r != SHIM_OUTSIDE)
+        return r;
+    r = (int)shim_result(REAL(chdir)(path));
+    if (r == 0 && !call->removed) /* else: "." stays what it is */
+        set_from_kernel(call);
     return r;
 }
 
@@ -68,16 +95,11 @@ int wrap_chdir(const char *path)
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(chdir)(path);
-    struct ovl_node *node;
-    int dirfd = AT_FDCWD;
-    int r = shim_find(&call, &dirfd, &path, OVL_FOLLOW, &node);
-    if (r == SHIM_INSIDE) {
-        r = go_inside(&call, node);
-    } else if (r == SHIM_OUTSIDE) {
-        r = (int)shim_result(REAL(chdir)(path));
-        if (r == 0 && !call.removed) /* else: "." stays what it is */
-            set_from_kernel(&call);
-    }
+    int r;
+    struct shim_try tried = shim_try(&call);
+    do
+        r = go(&call, path);
+    while (shim_again(&call, &tried, r));
     return (int)shim_leave(&call, r);
 }
 
@@ -89,25 +111,34 @@ void shim_cwd_start(void)
     errno = saved;
 }
 
+static int go_to_descriptor(struct shim_call *call, int fd)
+{
+    char *path = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
+    struct ovl_node *node = ovl_node_new(&call->ctx);
+    int r = path && node ? shim_dir_node(call, fd, path, node) : -ENOMEM;
+    if (r == SHIM_INSIDE)
+        return node->ovl ? go_inside(call, node) : -ENOENT;
+    if (r < 0 && r != -EBADF && r != -ENOTDIR)
+        return r;
+    const bool is_removed = r == SHIM_REMOVED;
+    r = (int)shim_result(REAL(fchdir)(fd));
+    if (r == 0 && is_removed)
+        shim_cwd_set(call, path, SHIM_REMOVED, SHIM_NO_LAYER);
+    else if (r == 0)
+        set_from_kernel(call);
+    return r;
+}
+
 int wrap_fchdir(int fd)
 {
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(fchdir)(fd);
-    char *path = ovl_ctx_alloc(&call.ctx, OVL_PATH_MAX);
-    struct ovl_node *node = ovl_node_new(&call.ctx);
-    int r = path && node ? shim_dir_node(&call, fd, path, node) : -ENOMEM;
-    if (r == SHIM_INSIDE) {
-        r = node->ovl ? go_inside(&call, node) : -ENOENT;
-    } else if (r == SHIM_REMOVED) {
-        r = (int)shim_result(REAL(fchdir)(fd));
-        if (r == 0)
-            shim_cwd_set(&call, path, SHIM_REMOVED, SHIM_NO_LAYER);
-    } else if (r == 0 || r == -EBADF || r == -ENOTDIR) {
-        r = (int)shim_result(REAL(fchdir)(fd));
-        if (r == 0)
-            set_from_kernel(&call);
-    }
+    int r;
+    struct shim_try tried = shim_try(&call);
+    do
+        r = go_to_descriptor(&call, fd);
+    while (shim_again(&call, &tried, r));
     return (int)shim_leave(&call, r);
 }
 
@@ -198,7 +229,11 @@ char *wrap_realpath(const char *path, char *resolved)
         return REAL(realpath)(path, resolved);
     const char *canonical = NULL;
     char *result = NULL;
-    int r = find_canonical(&call, path, &canonical);
+    int r;
+    struct shim_try tried = shim_try(&call);
+    do
+        r = find_canonical(&call, path, &canonical);
+    while (shim_look_again(&call, &tried, r));
     if (r == SHIM_OUTSIDE) {
         result = REAL(realpath)(canonical, resolved);
         r = result ? 0 : -errno;

@@ -14,86 +14,126 @@
 
 #include <unistd.h>
 
-/* ---- changes by path -------------------------------------------------------------------------------- */
+/* ---- one change ------------------------------------------------------------------------------------- */
 
-/* Find what a change of an inode is about: the place to give to the next library, copied up. */
-static int find_for_change(struct shim_call *call, int *dirfd, const char **path, bool nofollow)
-{
-    struct ovl_node *node;
-    int r = shim_find(call, dirfd, path, OVL_CHANGE | shim_follow_unless(nofollow), &node);
-    if (r != SHIM_INSIDE)
-        return r;
-    r = ovl_copy_up(&call->ctx, node, OVL_COPY_ALL);
-    *dirfd = AT_FDCWD;
-    *path = node->real;
-    return r < 0 ? r : SHIM_INSIDE;
-}
+enum what { MODE, OWNERS, TIMES };
 
-/* The same for a descriptor and an empty path: O_PATH descriptors too. */
-static int find_fd_place(struct shim_call *call, int *fd, const char **path)
-{
-    struct ovl_node *node;
-    int r = shim_find_fd(call, *fd, &node);
-    if (r != 1)
-        return r < 0 ? r : SHIM_OUTSIDE;
-    r = ovl_copy_up(&call->ctx, node, OVL_COPY_ALL);
-    *fd = AT_FDCWD;
-    *path = node->real;
-    return r < 0 ? r : SHIM_INSIDE;
-}
-
-/* What the flags AT_EMPTY_PATH and AT_SYMLINK_NOFOLLOW ask for. */
-static int find_by_flags(struct shim_call *call, int *dirfd, const char **path, int flags)
-{
-    if (shim_is_descriptor(*dirfd, *path, flags) && *path)
-        return find_fd_place(call, dirfd, path);
-    *path = shim_name_cwd(*path, flags);
-    return find_for_change(call, dirfd, path, flags & AT_SYMLINK_NOFOLLOW);
-}
-
-/* A new mode, or new owners: of a directory they say who may search it. */
 struct change {
-    const char *path; /* NULL: by the descriptor */
-    int fd;
-    int flags;
-    bool of_owners;
+    enum what what;
     mode_t mode;
     uid_t uid;
     gid_t gid;
+    const struct timespec *times;
+    int fd;
+    struct ovl_node *node; /* what fd is not, or not in the upper: the object there; NULL: none */
+    struct ovl_ctx *ctx;
 };
+
+static int change_named(const struct change *c, int dirfd, const char *path, int flags)
+{
+    switch (c->what) {
+    case MODE:
+        return (int)shim_result(REAL(fchmodat)(dirfd, path, c->mode, flags));
+    case OWNERS:
+        return (int)shim_result(REAL(fchownat)(dirfd, path, c->uid, c->gid, flags));
+    case TIMES:
+        break;
+    }
+    return (int)shim_result(REAL(utimensat)(dirfd, path, c->times, flags));
+}
+
+static int change_open(const struct change *c)
+{
+    switch (c->what) {
+    case MODE:
+        return (int)shim_result(REAL(fchmod)(c->fd, c->mode));
+    case OWNERS:
+        return (int)shim_result(REAL(fchown)(c->fd, c->uid, c->gid));
+    case TIMES:
+        break;
+    }
+    return (int)shim_result(REAL(futimens)(c->fd, c->times));
+}
+
+/* libc has no function of that name for fchmodat2(2), and its fchmodat() takes no AT_EMPTY_PATH before 2.39. */
+static int change_empty(const struct change *c, int dirfd, const char *path, int flags)
+{
+    return c->what == MODE
+               ? (int)shim_result(REAL(syscall)(NR_fchmodat2, (long)dirfd, path, (long)c->mode, (long)flags))
+               : change_named(c, dirfd, path, flags);
+}
+
+/* What an O_PATH descriptor is open as; by its path where the kernel is too old for the other, or a library behind us
+ * wants to know what is changed. */
+static int change_exactly(void *arg, int fd, const char *path)
+{
+    const struct change *c = arg;
+    if (fd >= 0 && c->ctx->ops->is_kernel && change_empty(c, fd, "", AT_EMPTY_PATH) == 0)
+        return 0;
+    return change_named(c, AT_FDCWD, path, fd < 0 && c->what != MODE ? AT_SYMLINK_NOFOLLOW : 0);
+}
 
 static int make_change(void *arg)
 {
     const struct change *c = arg;
-    if (c->of_owners)
-        return (int)shim_result(c->path ? REAL(fchownat)(AT_FDCWD, c->path, c->uid, c->gid, AT_SYMLINK_NOFOLLOW)
-                                        : REAL(fchown)(c->fd, c->uid, c->gid));
-    return (int)shim_result(c->path ? REAL(fchmodat)(AT_FDCWD, c->path, c->mode, c->flags)
-                                    : REAL(fchmod)(c->fd, c->mode));
+    if (!c->node)
+        return change_open(c);
+    if (c->what == MODE && S_ISLNK(c->node->st.st_mode))
+        return change_named(c, AT_FDCWD, c->node->real, AT_SYMLINK_NOFOLLOW); /* refused by most kernels */
+    return ovl_change_exact(c->ctx, c->node, change_exactly, arg);
 }
 
+/* A directory's mode and owners say who may search it. */
 static int change(const struct ovl_node *node, struct change *c)
 {
-    bool is_search = S_ISDIR(node->st.st_mode) && !ovl_is_read_only(node->ovl);
+    bool is_search = c->what != TIMES && S_ISDIR(node->st.st_mode) && !ovl_is_read_only(node->ovl);
     return is_search ? ovl_change_search(node, make_change, c) : make_change(c);
 }
 
-/* fchmodat2(2), which libc has no function of that name for. */
+/* ---- changes by path -------------------------------------------------------------------------------- */
+
+/* Find what a change is about, as the flags AT_EMPTY_PATH and AT_SYMLINK_NOFOLLOW ask, and copy it up. */
+static int find_for_change(struct shim_call *call, int *dirfd, const char **path, int flags, struct ovl_node **node)
+{
+    const bool by_fd = *path && shim_is_descriptor(*dirfd, *path, flags); /* O_PATH descriptors too */
+    const unsigned follow = by_fd ? 0 : shim_follow_unless(flags & AT_SYMLINK_NOFOLLOW);
+    *path = by_fd ? *path : shim_name_cwd(*path, flags);
+    int r = by_fd ? shim_find_fd(call, *dirfd, node) : shim_find(call, dirfd, path, OVL_CHANGE | follow, node);
+    if (r != SHIM_INSIDE)
+        return r;
+    r = shim_copy_up(call, *node, follow);
+    return r < 0 ? r : SHIM_INSIDE;
+}
+
+static int find_and_change(struct shim_call *call, int dirfd, const char *path, int flags, struct change *c)
+{
+    int r = find_for_change(call, &dirfd, &path, flags, &c->node);
+    if (r < 0)
+        return r;
+    if (r == SHIM_OUTSIDE)
+        return flags & AT_EMPTY_PATH ? change_empty(c, dirfd, path, flags) : change_named(c, dirfd, path, flags);
+    if (c->what == MODE && flags & AT_EMPTY_PATH && S_ISLNK(c->node->st.st_mode))
+        return -EOPNOTSUPP;
+    return change(c->node, c);
+}
+
+static int change_at(struct shim_call *call, int dirfd, const char *path, int flags, struct change *c)
+{
+    int r;
+    struct shim_try tried = shim_try(call);
+    c->ctx = &call->ctx;
+    do
+        r = flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) ? -EINVAL : find_and_change(call, dirfd, path, flags, c);
+    while (shim_again(call, &tried, r));
+    return (int)shim_leave(call, r);
+}
+
 int wrap_fchmodat2(int dirfd, const char *path, mode_t mode, int flags)
 {
     struct shim_call call;
     if (!shim_begin(&call, "fchmodat"))
         return (int)REAL(syscall)(NR_fchmodat2, (long)dirfd, path, (long)mode, (long)flags);
-    int r = flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) ? -EINVAL : find_by_flags(&call, &dirfd, &path, flags);
-    if (r == SHIM_OUTSIDE && (flags & AT_EMPTY_PATH))
-        r = (int)shim_result(REAL(syscall)(NR_fchmodat2, (long)dirfd, path, (long)mode, (long)flags));
-    else if (r == SHIM_INSIDE && (flags & AT_EMPTY_PATH) && S_ISLNK(call.node->st.st_mode))
-        r = -EOPNOTSUPP; /* the link itself, which by its path would be followed */
-    else if (r == SHIM_INSIDE)
-        r = change(call.node, &(struct change){.path = path, .mode = mode, .flags = flags & AT_SYMLINK_NOFOLLOW});
-    else if (r >= 0)
-        r = (int)shim_result(REAL(fchmodat)(dirfd, path, mode, flags & AT_SYMLINK_NOFOLLOW));
-    return (int)shim_leave(&call, r);
+    return change_at(&call, dirfd, path, flags, &(struct change){.what = MODE, .mode = mode});
 }
 
 /* libc's function takes AT_EMPTY_PATH since 2.39: before, it fails with EINVAL whatever the descriptor. */
@@ -123,12 +163,7 @@ int wrap_fchownat(int dirfd, const char *path, uid_t uid, gid_t gid, int flags)
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(fchownat)(dirfd, path, uid, gid, flags);
-    int r = flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) ? -EINVAL : find_by_flags(&call, &dirfd, &path, flags);
-    if (r == SHIM_INSIDE)
-        r = change(call.node, &(struct change){.path = path, .of_owners = true, .uid = uid, .gid = gid});
-    else if (r >= 0)
-        r = (int)shim_result(REAL(fchownat)(dirfd, path, uid, gid, flags));
-    return (int)shim_leave(&call, r);
+    return change_at(&call, dirfd, path, flags, &(struct change){.what = OWNERS, .uid = uid, .gid = gid});
 }
 
 int wrap_chown(const char *path, uid_t uid, gid_t gid)
@@ -148,12 +183,7 @@ int wrap_utimensat(int dirfd, const char *path, const struct timespec times[2], 
         return REAL(utimensat)(dirfd, path, times, flags); /* EINVAL for NULL */
     if (times && times[0].tv_nsec == UTIME_OMIT && times[1].tv_nsec == UTIME_OMIT)
         return (int)shim_leave(&call, 0); /* as the kernel, which does not even look (utimensat(2)) */
-    int r = find_by_flags(&call, &dirfd, &path, flags);
-    if (r == SHIM_INSIDE)
-        flags = AT_SYMLINK_NOFOLLOW;
-    if (r >= 0)
-        r = (int)shim_result(REAL(utimensat)(dirfd, path, times, flags));
-    return (int)shim_leave(&call, r);
+    return change_at(&call, dirfd, path, flags, &(struct change){.what = TIMES, .times = times});
 }
 
 /* Microseconds as nanoseconds; false where they are no microseconds (EINVAL). */
@@ -217,7 +247,13 @@ static int empty(void *arg)
 {
     const struct emptying *e = arg;
     int fd = ovl_open(e->ctx, e->node, O_WRONLY | O_TRUNC | O_CLOEXEC, 0);
-    return fd < 0 ? fd : ovl_sys_close(fd);
+    return fd == -ELOOP ? -ESTALE : fd < 0 ? fd : ovl_sys_close(fd);
+}
+
+static int set_length(void *arg, int fd, const char *path)
+{
+    (void)fd;
+    return (int)shim_result(REAL(truncate)(path, *(const off_t *)arg));
 }
 
 static int truncate_node(struct shim_call *call, struct ovl_node *node, off_t length)
@@ -235,8 +271,8 @@ static int truncate_node(struct shim_call *call, struct ovl_node *node, off_t le
         return ovl_with_descriptors(&call->ctx, -1, empty, &emptying);
     }
     if (r == 0)
-        r = ovl_copy_up(&call->ctx, node, OVL_COPY_ALL);
-    return r < 0 ? r : (int)shim_result(REAL(truncate)(node->real, length));
+        r = shim_copy_up(call, node, OVL_FOLLOW);
+    return r < 0 ? r : ovl_change_exact(&call->ctx, node, set_length, &length);
 }
 
 int wrap_truncate(const char *path, off_t length)
@@ -244,19 +280,24 @@ int wrap_truncate(const char *path, off_t length)
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(truncate)(path, length);
-    struct ovl_node *node;
-    int dirfd = AT_FDCWD;
-    int r = shim_find(&call, &dirfd, &path, OVL_FOLLOW | OVL_CHANGE, &node);
-    if (r == SHIM_INSIDE)
-        r = truncate_node(&call, node, length);
-    else if (r == SHIM_OUTSIDE)
-        r = (int)shim_result(REAL(truncate)(path, length));
+    int r;
+    struct shim_try tried = shim_try(&call);
+    do {
+        int dirfd = AT_FDCWD;
+        const char *place = path;
+        struct ovl_node *node;
+        r = shim_find(&call, &dirfd, &place, OVL_FOLLOW | OVL_CHANGE, &node);
+        if (r == SHIM_INSIDE)
+            r = truncate_node(&call, node, length);
+        else if (r == SHIM_OUTSIDE)
+            r = (int)shim_result(REAL(truncate)(place, length));
+    } while (shim_again(&call, &tried, r));
     return (int)shim_leave(&call, r);
 }
 
 /* ---- changes by descriptor ---------------------------------------------------------------------------- */
 
-/* Where a change through fd must go: 1 the copy at node->real, 0 the descriptor itself, or an error.
+/* Where a change through fd must go: 1 the copy, the node, 0 the descriptor itself, or an error.
  * A descriptor that is open for writing is never of a lower regular file; a FIFO or device is opened where it is. */
 static int find_fd_for_change(struct shim_call *call, int fd, struct ovl_node **node)
 {
@@ -284,16 +325,23 @@ static int change_descriptor(struct shim_call *call, struct change *c)
     return node ? change(node, c) : make_change(c);
 }
 
-static int change_by_fd(struct shim_call *call, struct change *c)
+static int find_and_change_fd(struct shim_call *call, struct change *c)
 {
-    struct ovl_node *node;
-    int r = find_fd_for_change(call, c->fd, &node);
-    if (r == 0)
-        return change_descriptor(call, c);
+    int r = find_fd_for_change(call, c->fd, &c->node);
     if (r < 0)
         return r;
-    c->path = node->real;
-    return change(node, c);
+    return r == 0 ? change_descriptor(call, c) : change(c->node, c);
+}
+
+static int change_by_fd(struct shim_call *call, struct change *c)
+{
+    int r;
+    struct shim_try tried = shim_try(call);
+    c->ctx = &call->ctx;
+    do
+        r = find_and_change_fd(call, c);
+    while (shim_again(call, &tried, r));
+    return (int)shim_leave(call, r);
 }
 
 int wrap_fchmod(int fd, mode_t mode)
@@ -301,8 +349,7 @@ int wrap_fchmod(int fd, mode_t mode)
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(fchmod)(fd, mode);
-    int r = change_by_fd(&call, &(struct change){.fd = fd, .mode = mode});
-    return (int)shim_leave(&call, r);
+    return change_by_fd(&call, &(struct change){.what = MODE, .fd = fd, .mode = mode});
 }
 
 int wrap_fchown(int fd, uid_t uid, gid_t gid)
@@ -310,8 +357,7 @@ int wrap_fchown(int fd, uid_t uid, gid_t gid)
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(fchown)(fd, uid, gid);
-    int r = change_by_fd(&call, &(struct change){.fd = fd, .of_owners = true, .uid = uid, .gid = gid});
-    return (int)shim_leave(&call, r);
+    return change_by_fd(&call, &(struct change){.what = OWNERS, .fd = fd, .uid = uid, .gid = gid});
 }
 
 int wrap_futimens(int fd, const struct timespec times[2])
@@ -319,13 +365,7 @@ int wrap_futimens(int fd, const struct timespec times[2])
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(futimens)(fd, times);
-    struct ovl_node *node;
-    int r = find_fd_for_change(&call, fd, &node);
-    if (r == 1)
-        r = (int)shim_result(REAL(utimensat)(AT_FDCWD, node->real, times, AT_SYMLINK_NOFOLLOW));
-    else if (r == 0)
-        r = (int)shim_result(REAL(futimens)(fd, times));
-    return (int)shim_leave(&call, r);
+    return change_by_fd(&call, &(struct change){.what = TIMES, .fd = fd, .times = times});
 }
 
 #define SHIM_FILE_meta

@@ -65,6 +65,12 @@ static void remember(struct shim_call *call, int fd, const struct ovl_node *node
         shim_fds_clear(fd);
 }
 
+static int open_found(struct shim_call *call, struct ovl_node *node, int flags, mode_t mode)
+{
+    int r = ovl_open(&call->ctx, node, flags, mode);
+    return r == -ELOOP && !(flags & O_NOFOLLOW) ? -ESTALE : r; /* a link has its name by now, which is to be followed */
+}
+
 /* A program that writes to a device or FIFO that lies in a lower layer changes nothing there. */
 static int retry_special(struct shim_call *call, int *dirfd, const char **path, unsigned walk, struct ovl_node **node)
 {
@@ -97,12 +103,14 @@ static int read_at_a_glance(struct shim_call *call, const struct shim_way *way, 
     int r = shim_look(call, dirfd, path, walk_flags(flags), &spot);
     if (r < 0)
         return r;
-    int fd = r == 0                  ? shim_open_outside(call, path, flags)
-             : S_ISREG(spot.is.type) ? way->openat(spot.dirfd, spot.path, flags)
-                                     : -EAGAIN;
+    int fd = r == 0 ? shim_open_outside(call, path, flags) : -EAGAIN;
+    if (r > 0 && S_ISREG(spot.is.type) && way->ops->is_kernel) {
+        fd = ovl_open_exact_at(spot.dirfd, spot.path, flags, 0);
+        fd = fd < 0 ? -EAGAIN : fd;
+    }
     if (fd >= 0)
         shim_fds_clear(fd);
-    return fd == -1 ? -EAGAIN : fd;
+    return fd;
 }
 
 int shim_open_at(const struct shim_way *way, const char *function, int dirfd, const char *path, int flags, mode_t mode)
@@ -128,20 +136,24 @@ int shim_open_at(const struct shim_way *way, const char *function, int dirfd, co
     int r = is_plain_reading(flags) ? read_at_a_glance(&call, way, dirfd, path, flags) : -EAGAIN;
     if (r != -EAGAIN)
         return (int)shim_leave(&call, r);
-    const int given = dirfd;
-    const char *name = path;
-    r = shim_find(&call, &dirfd, &path, walk, &node);
-    if (r == -EROFS && (walk & OVL_CHANGE) && !(flags & O_CREAT)) {
-        dirfd = given;
-        path = name;
-        r = retry_special(&call, &dirfd, &path, walk, &node);
-    }
-    if (r == SHIM_INSIDE)
-        r = ovl_open(&call.ctx, node, flags, mode);
-    else if (r == SHIM_OUTSIDE)
-        r = (int)shim_result(way->openat(dirfd, path, flags, mode));
+    const char *place;
+    struct shim_try tried = shim_try(&call);
+    do {
+        int at = dirfd;
+        place = path;
+        r = shim_find(&call, &at, &place, walk, &node);
+        if (r == -EROFS && (walk & OVL_CHANGE) && !(flags & O_CREAT)) {
+            at = dirfd;
+            place = path;
+            r = retry_special(&call, &at, &place, walk, &node);
+        }
+        if (r == SHIM_INSIDE)
+            r = open_found(&call, node, flags, mode);
+        else if (r == SHIM_OUTSIDE)
+            r = (int)shim_result(way->openat(at, place, flags, mode));
+    } while (shim_again(&call, &tried, r));
     if (r >= 0)
-        remember(&call, r, node, flags, path);
+        remember(&call, r, node, flags, place);
     return (int)shim_leave(&call, r);
 }
 

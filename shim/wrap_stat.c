@@ -110,7 +110,7 @@ static int stat_at_a_glance(struct shim_call *call, const struct shim_stat_way *
     if (r <= 0)
         return r < 0 ? r : stat_outside(call, path, walk, st);
     return way->fstatat(spot.dirfd, spot.path, st, AT_SYMLINK_NOFOLLOW) == 0 &&
-           ovl_spot_stat(&call->ctx, &spot.is, spot.dirfd, spot.path, st);
+           ovl_spot_stat(&call->ctx, &spot.is, spot.dirfd, spot.path, st) && shim_is_settled(call);
 }
 
 int shim_fstatat(const struct shim_stat_way *way, int dirfd, const char *path, struct stat *st, int flags)
@@ -132,12 +132,17 @@ int shim_fstatat(const struct shim_stat_way *way, int dirfd, const char *path, s
     int r = is_valid ? stat_at_a_glance(&call, way, dirfd, path, walk, st) : 0;
     if (r != 0)
         return (int)shim_leave(&call, r < 0 ? r : 0);
-    struct ovl_node *node;
-    r = shim_find(&call, &dirfd, &path, walk, &node);
-    if (r == SHIM_INSIDE)
-        r = is_valid ? ovl_stat(&call.ctx, node, st) : -EINVAL;
-    else if (r == SHIM_OUTSIDE)
-        r = (int)shim_result(way->fstatat(dirfd, path, st, flags));
+    struct shim_try tried = shim_try(&call);
+    do {
+        int at = dirfd;
+        const char *place = path;
+        struct ovl_node *node;
+        r = shim_find(&call, &at, &place, walk, &node);
+        if (r == SHIM_INSIDE)
+            r = is_valid ? ovl_stat(&call.ctx, node, st) : -EINVAL;
+        else if (r == SHIM_OUTSIDE)
+            r = (int)shim_result(way->fstatat(at, place, st, flags));
+    } while (shim_look_again(&call, &tried, r));
     return (int)shim_leave(&call, r);
 }
 
@@ -187,6 +192,19 @@ static int statx_fd(int fd, const char *empty, int flags, unsigned mask, struct 
     return (int)shim_leave(&call, r);
 }
 
+static int statx_found(struct shim_call *call, struct ovl_node *node, int flags, unsigned mask, struct statx *stx)
+{
+    struct stat st;
+    int r = ovl_stat(&call->ctx, node, &st);
+    if (r == 0)
+        r = (int)shim_result(REAL(statx)(AT_FDCWD, node->real, flags | AT_SYMLINK_NOFOLLOW, mask, stx));
+    if (r == 0 && S_ISLNK(stx->stx_mode) != S_ISLNK(st.st_mode))
+        return -ESTALE;
+    if (r == 0)
+        set_statx_identity(stx, &st);
+    return r;
+}
+
 int wrap_statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *stx)
 {
     if (shim_is_descriptor(dirfd, path, flags))
@@ -195,22 +213,34 @@ int wrap_statx(int dirfd, const char *path, int flags, unsigned mask, struct sta
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(statx)(dirfd, path, flags, mask, stx);
-    struct ovl_node *node;
-    struct stat st;
-    int r = shim_find(&call, &dirfd, &path, OVL_TYPE | shim_follow_unless(flags & AT_SYMLINK_NOFOLLOW), &node);
-    if (r == SHIM_OUTSIDE) {
-        r = (int)shim_result(REAL(statx)(dirfd, path, flags, mask, stx));
-    } else if (r == SHIM_INSIDE) {
-        r = ovl_stat(&call.ctx, node, &st);
-        if (r == 0)
-            r = (int)shim_result(REAL(statx)(AT_FDCWD, node->real, flags | AT_SYMLINK_NOFOLLOW, mask, stx));
-        if (r == 0)
-            set_statx_identity(stx, &st);
-    }
+    int r;
+    struct shim_try tried = shim_try(&call);
+    do {
+        int at = dirfd;
+        const char *place = path;
+        struct ovl_node *node;
+        r = shim_find(&call, &at, &place, OVL_TYPE | shim_follow_unless(flags & AT_SYMLINK_NOFOLLOW), &node);
+        if (r == SHIM_INSIDE)
+            r = statx_found(&call, node, flags, mask, stx);
+        else if (r == SHIM_OUTSIDE)
+            r = (int)shim_result(REAL(statx)(at, place, flags, mask, stx));
+    } while (shim_look_again(&call, &tried, r));
     return (int)shim_leave(&call, r);
 }
 
 /* ---- access --------------------------------------------------------------------------------------- */
+
+static int look_for_access(struct shim_call *call, int dirfd, const char *path, int mode, int flags)
+{
+    struct ovl_node *node;
+    const unsigned walk = shim_follow_unless(flags & AT_SYMLINK_NOFOLLOW) | (mode & W_OK ? 0 : OVL_TYPE);
+    int r = !shim_is_descriptor(dirfd, path, flags)           ? shim_find(call, &dirfd, &path, walk, &node)
+            : shim_find_fd(call, dirfd, &node) == SHIM_INSIDE ? SHIM_INSIDE
+                                                              : SHIM_OUTSIDE;
+    if (r == SHIM_INSIDE)
+        return ovl_access(&call->ctx, node, mode, flags & AT_EACCESS);
+    return r == SHIM_OUTSIDE ? (int)shim_result(REAL(faccessat)(dirfd, path, mode, flags)) : r;
+}
 
 int wrap_faccessat(int dirfd, const char *path, int mode, int flags)
 {
@@ -225,18 +255,12 @@ int wrap_faccessat(int dirfd, const char *path, int mode, int flags)
     if (!shim_enter(&call))
         return REAL(faccessat)(dirfd, path, mode, flags);
     call.glance = is_valid ? &glance : NULL;
-    struct ovl_node *node;
     path = shim_name_cwd(path, dirfd == AT_FDCWD ? flags : 0);
-    int r = is_valid ? 0 : -EINVAL;
-    if (r == 0 && shim_is_descriptor(dirfd, path, flags))
-        r = shim_find_fd(&call, dirfd, &node) == SHIM_INSIDE ? SHIM_INSIDE : SHIM_OUTSIDE;
-    else if (r == 0)
-        r = shim_find(&call, &dirfd, &path,
-                      shim_follow_unless(flags & AT_SYMLINK_NOFOLLOW) | (mode & W_OK ? 0 : OVL_TYPE), &node);
-    if (r == SHIM_INSIDE)
-        r = ovl_access(&call.ctx, node, mode, flags & AT_EACCESS);
-    else if (r == SHIM_OUTSIDE)
-        r = (int)shim_result(REAL(faccessat)(dirfd, path, mode, flags));
+    int r;
+    struct shim_try tried = shim_try(&call);
+    do
+        r = is_valid ? look_for_access(&call, dirfd, path, mode, flags) : -EINVAL;
+    while (shim_look_again(&call, &tried, r));
     return (int)shim_leave(&call, r);
 }
 
@@ -304,23 +328,31 @@ static ssize_t read_node(const struct ovl_node *node, char *buf, size_t size)
     return shim_result(REAL(readlinkat)(AT_FDCWD, node->real, buf, size));
 }
 
+static ssize_t look_for_link(struct shim_call *call, int dirfd, const char *path, char *buf, size_t size)
+{
+    struct ovl_node *node;
+    const bool is_program = shim_program() && path && strcmp(path, "/proc/self/exe") == 0;
+    ssize_t r = shim_find(call, &dirfd, &path, OVL_TYPE, &node);
+    if (r == SHIM_INSIDE)
+        return read_node(node, buf, size);
+    if (r != SHIM_OUTSIDE)
+        return r;
+    if (is_program)
+        return show_program(call, buf, size);
+    r = shim_result(REAL(readlinkat)(dirfd, path, buf, size));
+    return call->node || (path && *path == '/') ? show_merged(call, path, buf, size, r) : r;
+}
+
 ssize_t wrap_readlinkat(int dirfd, const char *path, char *buf, size_t size)
 {
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(readlinkat)(dirfd, path, buf, size);
-    struct ovl_node *node;
-    bool is_program = shim_program() && path && strcmp(path, "/proc/self/exe") == 0;
-    ssize_t r = shim_find(&call, &dirfd, &path, OVL_TYPE, &node);
-    if (r == SHIM_INSIDE) {
-        r = read_node(node, buf, size);
-    } else if (r == SHIM_OUTSIDE && is_program) {
-        r = show_program(&call, buf, size);
-    } else if (r == SHIM_OUTSIDE) {
-        r = shim_result(REAL(readlinkat)(dirfd, path, buf, size));
-        if (call.node || (path && *path == '/'))
-            r = show_merged(&call, path, buf, size, r);
-    }
+    ssize_t r;
+    struct shim_try tried = shim_try(&call);
+    do
+        r = look_for_link(&call, dirfd, path, buf, size);
+    while (shim_look_again(&call, &tried, r));
     return shim_leave(&call, r);
 }
 

@@ -2,15 +2,16 @@
  *
  * Streams: fopen, freopen, setmntent.
  *
- * A file that is only read is handed to the real fopen by its layer path.  One that may be made or
- * changed is opened by wrap_open() exactly once, because a second open of the same file is not the
- * same thing: a file made with mode 0444 refuses it, a FIFO's other end sees it, "x" fails.
- * The stream is then put over that descriptor: by fdopen, or, where only fopen and freopen know how to
- * set the stream up, by opening /dev/null and moving our descriptor onto the stream's number.
+ * A file that is only read is handed to the real fopen by its layer path, and looked at afterwards.  One that may be
+ * made or changed is opened by wrap_open() exactly once, because a second open of the same file is not the same thing:
+ * a file made with mode 0444 refuses it, a FIFO's other end sees it, "x" fails. The stream is then put over that
+ * descriptor: by fdopen, or, where only fopen and freopen know how to set the stream up, by opening /dev/null and
+ * moving our descriptor onto the stream's number.
  */
 #define _GNU_SOURCE
 #include "boundary.h"
 #include "real.h"
+#include "sys.h"
 #include "wrap.h"
 
 #include <stdio_ext.h>
@@ -98,8 +99,8 @@ static int open_for(const char *path, const struct mode *mode)
     return fd;
 }
 
-/* Open for writing through the overlay and put a stream over it. */
-static FILE *open_to_write(const char *path, const char *text, const struct mode *mode)
+/* Open through the overlay and put a stream over it. */
+static FILE *open_exactly(const char *path, const char *text, const struct mode *mode)
 {
     /* First, so that the descriptor has the number that it would have. */
     FILE *carrier = mode->special ? open_carrier(text, NULL) : NULL;
@@ -118,6 +119,24 @@ static FILE *open_to_write(const char *path, const char *text, const struct mode
     if (!stream)
         shim_close(fd);
     return stream;
+}
+
+/* Whether a stream is of the object that was found: libc follows a link that its name has become since. */
+static bool is_of(FILE *stream, const struct ovl_node *node)
+{
+    struct stat st;
+    return ovl_sys_fstat(fileno(stream), &st) == 0 && st.st_dev == node->st.st_dev && st.st_ino == node->st.st_ino;
+}
+
+static FILE *open_to_read(const struct shim_call *call, const char *path, const struct ovl_node *node, const char *text,
+                          const struct mode *mode)
+{
+    FILE *stream = REAL(fopen)(node->real, text);
+    if (stream && shim_is_settled(call) && is_of(stream, node))
+        return stream;
+    if (stream)
+        fclose(stream);
+    return open_exactly(path, text, mode);
 }
 
 FILE *wrap_fopen(const char *path, const char *text)
@@ -139,9 +158,9 @@ FILE *wrap_fopen(const char *path, const char *text)
     if (r == SHIM_OUTSIDE)
         stream = REAL(fopen)(place, text);
     else if (!reads)
-        stream = open_to_write(path, text, &mode);
+        stream = open_exactly(path, text, &mode);
     else if (r == SHIM_INSIDE)
-        stream = REAL(fopen)(node->real, text);
+        stream = open_to_read(&call, path, node, text, &mode);
     else
         errno = -r;
     shim_leave(&call, stream ? 0 : -errno);
@@ -156,7 +175,7 @@ static FILE *reopen_fails(FILE *stream, int error)
     return NULL;
 }
 
-static FILE *reopen_to_write(const char *path, const char *text, const struct mode *mode, FILE *stream)
+static FILE *reopen_exactly(const char *path, const char *text, const struct mode *mode, FILE *stream)
 {
     /* First, so that what the stream holds is written before the file is opened again, perhaps the same one. */
     FILE *carrier = open_carrier(text, stream);
@@ -189,13 +208,10 @@ FILE *wrap_freopen(const char *path, const char *text, FILE *stream)
         r = shim_find(&call, &dirfd, &place, reads ? OVL_FOLLOW : OVL_FOLLOW | OVL_CHANGE, &node);
     else if (!reads)
         r = find_own(&call, stream, &node);
-    if (r == SHIM_INSIDE && reads && !node->exists)
-        r = -ENOENT;
 
     FILE *reopened;
     if (r == SHIM_INSIDE)
-        reopened = reads ? REAL(freopen)(node->real, text, stream)
-                         : reopen_to_write(path ? path : node->path, text, &mode, stream);
+        reopened = reopen_exactly(path ? path : node->path, text, &mode, stream);
     else if (r == SHIM_OUTSIDE)
         reopened = REAL(freopen)(place, text, stream);
     else

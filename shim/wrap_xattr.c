@@ -18,23 +18,31 @@
 
 /* ---- reading ------------------------------------------------------------------------------------- */
 
+static ssize_t get_found(const struct ovl_node *node, const char *name, void *value, size_t size)
+{
+    if (!node->exists)
+        return -ENOENT;
+    return ovl_is_private_xattr(name) ? -ENODATA : shim_result(REAL(lgetxattr)(node->real, name, value, size));
+}
+
 static ssize_t get(const char *path, unsigned follow, const char *name, void *value, size_t size)
 {
     struct shim_call call;
     ssize_t (*real)(const char *, const char *, void *, size_t) = follow ? REAL(getxattr) : REAL(lgetxattr);
     if (!shim_begin(&call, follow ? "getxattr" : "lgetxattr"))
         return real(path, name, value, size);
-    int dirfd = AT_FDCWD;
-    struct ovl_node *node;
-    long r = shim_find(&call, &dirfd, &path, follow, &node);
-    if (r == SHIM_OUTSIDE)
-        r = shim_result(real(path, name, value, size));
-    else if (r == SHIM_INSIDE && !node->exists)
-        r = -ENOENT;
-    else if (r == SHIM_INSIDE && ovl_is_private_xattr(name))
-        r = -ENODATA;
-    else if (r == SHIM_INSIDE)
-        r = shim_result(REAL(lgetxattr)(node->real, name, value, size));
+    long r;
+    struct shim_try tried = shim_try(&call);
+    do {
+        int dirfd = AT_FDCWD;
+        const char *place = path;
+        struct ovl_node *node;
+        r = shim_find(&call, &dirfd, &place, follow, &node);
+        if (r == SHIM_INSIDE)
+            r = get_found(node, name, value, size);
+        else if (r == SHIM_OUTSIDE)
+            r = shim_result(real(place, name, value, size));
+    } while (shim_look_again(&call, &tried, r));
     return shim_leave(&call, r);
 }
 
@@ -136,17 +144,18 @@ static ssize_t list_names(const char *path, unsigned follow, char *list, size_t 
     ssize_t (*real)(const char *, char *, size_t) = follow ? REAL(listxattr) : REAL(llistxattr);
     if (!shim_begin(&call, follow ? "listxattr" : "llistxattr"))
         return real(path, list, size);
-    int dirfd = AT_FDCWD;
-    struct ovl_node *node;
-    long r = shim_find(&call, &dirfd, &path, follow, &node);
-    if (r == SHIM_OUTSIDE) {
-        r = shim_result(real(path, list, size));
-    } else if (r == SHIM_INSIDE && !node->exists) {
-        r = -ENOENT;
-    } else if (r == SHIM_INSIDE) {
-        struct source source = {node->real, -1};
-        r = list_public(&call, &source, list, size);
-    }
+    long r;
+    struct shim_try tried = shim_try(&call);
+    do {
+        int dirfd = AT_FDCWD;
+        const char *place = path;
+        struct ovl_node *node;
+        r = shim_find(&call, &dirfd, &place, follow, &node);
+        if (r == SHIM_INSIDE)
+            r = node->exists ? list_public(&call, &(struct source){node->real, -1}, list, size) : -ENOENT;
+        else if (r == SHIM_OUTSIDE)
+            r = shim_result(real(place, list, size));
+    } while (shim_look_again(&call, &tried, r));
     return shim_leave(&call, r);
 }
 
@@ -184,10 +193,12 @@ struct change {
     bool remove;
 };
 
-static long change_path(const char *path, const struct change *c)
+static int change_path(void *arg, int fd, const char *path)
 {
-    return shim_result(c->remove ? REAL(lremovexattr)(path, c->name)
-                                 : REAL(lsetxattr)(path, c->name, c->value, c->size, c->flags));
+    (void)fd;
+    const struct change *c = arg;
+    return (int)shim_result(c->remove ? REAL(removexattr)(path, c->name)
+                                      : REAL(setxattr)(path, c->name, c->value, c->size, c->flags));
 }
 
 static long change_fd(int fd, const struct change *c)
@@ -229,49 +240,61 @@ static long answer_first(struct shim_call *call, const struct ovl_node *node, co
 }
 
 struct changing {
-    const struct change *change;
-    const char *path; /* NULL: by the descriptor */
-    int fd;
+    struct ovl_ctx *ctx;
+    const struct ovl_node *node;
+    struct change *change;
+    int fd; /* -1: by its path */
 };
 
 static int change_place(void *arg)
 {
     const struct changing *c = arg;
-    return (int)(c->path ? change_path(c->path, c->change) : change_fd(c->fd, c->change));
+    return c->fd < 0 ? ovl_change_exact(c->ctx, c->node, change_path, c->change) : (int)change_fd(c->fd, c->change);
 }
 
 /* A directory's access list says who may search it. */
-static long change_upper(const struct ovl_node *node, struct changing changing)
+static long change_upper(struct shim_call *call, const struct ovl_node *node, int fd, struct change *c)
 {
-    const struct change *c = changing.change;
+    struct changing changing = {&call->ctx, node, c, fd};
     bool is_search = S_ISDIR(node->st.st_mode) && strcmp(c->name, "system.posix_acl_access") == 0;
     return is_search ? ovl_change_search(node, change_place, &changing) : change_place(&changing);
 }
 
-static long change_node(struct shim_call *call, struct ovl_node *node, const struct change *c)
+static long change_node(struct shim_call *call, struct ovl_node *node, unsigned follow, struct change *c)
 {
     long r = answer_first(call, node, c);
     if (r != TO_DO)
         return r;
-    r = ovl_copy_up(&call->ctx, node, OVL_COPY_ALL);
-    return r < 0 ? r : change_upper(node, (struct changing){.change = c, .path = node->real});
+    r = shim_copy_up(call, node, follow);
+    return r < 0 ? r : change_upper(call, node, -1, c);
 }
 
-static int change(const char *path, unsigned follow, const struct change *c)
+static long change_outside(const char *path, unsigned follow, const struct change *c)
+{
+    if (c->remove)
+        return shim_result(follow ? REAL(removexattr)(path, c->name) : REAL(lremovexattr)(path, c->name));
+    return shim_result(follow ? REAL(setxattr)(path, c->name, c->value, c->size, c->flags)
+                              : REAL(lsetxattr)(path, c->name, c->value, c->size, c->flags));
+}
+
+static int change(const char *path, unsigned follow, struct change *c)
 {
     struct shim_call call;
-    bool active = shim_begin(&call, c->remove ? "removexattr" : "setxattr");
-    int dirfd = AT_FDCWD;
-    struct ovl_node *node;
-    long r = active ? shim_find(&call, &dirfd, &path, follow | OVL_CHANGE, &node) : SHIM_OUTSIDE;
-    if (r == SHIM_INSIDE)
-        r = change_node(&call, node, c);
-    else if (r == SHIM_OUTSIDE && c->remove)
-        r = shim_result(follow ? REAL(removexattr)(path, c->name) : REAL(lremovexattr)(path, c->name));
-    else if (r == SHIM_OUTSIDE)
-        r = shim_result(follow ? REAL(setxattr)(path, c->name, c->value, c->size, c->flags)
-                               : REAL(lsetxattr)(path, c->name, c->value, c->size, c->flags));
-    return active ? (int)shim_leave(&call, r) : (int)(r < 0 ? -1 : r);
+    if (!shim_begin(&call, c->remove ? "removexattr" : "setxattr"))
+        return change_outside(path, follow, c) < 0 ? -1 : 0;
+    long r;
+    struct shim_try tried = shim_try(&call);
+    do {
+        int dirfd = AT_FDCWD;
+        const char *place = path;
+        struct ovl_node *node;
+        r = shim_find(&call, &dirfd, &place, follow | OVL_CHANGE, &node);
+        if (r == SHIM_INSIDE)
+            r = change_node(&call, node, follow, c);
+        else if (r == SHIM_OUTSIDE)
+            r = change_outside(place, follow, c);
+    } while (shim_again(&call, &tried, r));
+    return (int)shim_leave(&call, r);
 }
 
 static bool is_same(int fd, const struct ovl_node *node)
@@ -281,7 +304,7 @@ static bool is_same(int fd, const struct ovl_node *node)
            own.st_dev == named.st_dev && own.st_ino == named.st_ino;
 }
 
-static long change_open_node(struct shim_call *call, int fd, struct ovl_node *node, const struct change *c)
+static long change_open_node(struct shim_call *call, int fd, struct ovl_node *node, struct change *c)
 {
     long r = answer_first(call, node, c);
     if (r != TO_DO)
@@ -290,11 +313,10 @@ static long change_open_node(struct shim_call *call, int fd, struct ovl_node *no
     if (r < 0)
         return r;
     /* The descriptor may be of the lower file still. */
-    return change_upper(node, is_same(fd, node) ? (struct changing){.change = c, .fd = fd}
-                                                : (struct changing){.change = c, .path = node->real});
+    return change_upper(call, node, is_same(fd, node) ? fd : -1, c);
 }
 
-static int change_open(int fd, const struct change *c)
+static int change_open(int fd, struct change *c)
 {
     struct shim_call call;
     if (!shim_begin(&call, c->remove ? "fremovexattr" : "fsetxattr"))

@@ -49,6 +49,15 @@ static char *lowers(const struct fixture *f)
     return both;
 }
 
+bool has_openat2(void)
+{
+    const struct ovl_open_how how = {.flags = O_PATH | O_CLOEXEC};
+    int fd = ovl_sys_openat2(AT_FDCWD, "/", &how);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
 int fixture_setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);

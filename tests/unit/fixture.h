@@ -35,6 +35,9 @@ struct fixture {
         skip();                                                                                                        \
     } while (0)
 
+/* Whether the kernel has openat2(2), without which a link on the way can't be told: qemu-user may lack it. */
+bool has_openat2(void);
+
 /* Setup and teardown for cmocka; *state is the fixture. Nothing is open yet. */
 int fixture_setup(void **state);
 int fixture_teardown(void **state);

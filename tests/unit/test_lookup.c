@@ -365,16 +365,6 @@ static int locate_deep(struct fixture *f, size_t depth, const char *middle, unsi
     return r;
 }
 
-/* qemu-user may lack it: then the walk asks for each name. */
-static bool has_openat2(void)
-{
-    const struct ovl_open_how how = {.flags = O_PATH | O_CLOEXEC};
-    int fd = ovl_sys_openat2(AT_FDCWD, "/", &how);
-    if (fd >= 0)
-        ovl_sys_close(fd);
-    return fd >= 0;
-}
-
 /* C-2.1, C-2.4, C-2.8: and where only the upper is left, not by a call for each name */
 static void a_deep_directory_is_found_again(void **state)
 {

@@ -184,16 +184,6 @@ static bool swap_before(const struct swap *swap, unsigned n, unsigned back)
     return hit >= 0;
 }
 
-/* Emulators know no openat2(2), without which copy-up can't keep to its layer (docs/design.md). */
-static bool knows_openat2(void)
-{
-    const struct ovl_open_how how = {.flags = O_PATH | O_CLOEXEC};
-    int fd = ovl_sys_openat2(AT_FDCWD, "/", &how);
-    if (fd >= 0)
-        close(fd);
-    return fd >= 0;
-}
-
 /* For good before each call; for some calls before every third one, or as OVL_FAULT_STRIDE says. */
 static void swapped_at_each_call(void **state)
 {
@@ -201,10 +191,8 @@ static void swapped_at_each_call(void **state)
     const char *text = getenv("OVL_FAULT_STRIDE");
     unsigned stride = text && strtoul(text, NULL, 10) ? (unsigned)strtoul(text, NULL, 10) : 1;
     (void)state;
-    if (!knows_openat2()) {
-        puts("skipped: no openat2(2) here");
-        skip();
-    }
+    if (!has_openat2())
+        skip_because("the emulator has no openat2, without which copy-up can't keep to its layer");
     for (size_t i = 0; i < sizeof swaps / sizeof *swaps; i++)
         for (unsigned k = 0; k < sizeof back / sizeof *back; k++)
             for (unsigned n = 1 + k; n < CALLS_MAX && swap_before(&swaps[i], n, back[k]);)

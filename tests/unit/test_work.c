@@ -88,15 +88,6 @@ static void leave_notes(struct fixture *f)
     _exit(0);
 }
 
-static bool has_openat2(void)
-{
-    const struct ovl_open_how how = {.flags = O_PATH | O_CLOEXEC};
-    int fd = ovl_sys_openat2(AT_FDCWD, "/", &how);
-    if (fd >= 0)
-        ovl_sys_close(fd);
-    return fd != -ENOSYS;
-}
-
 static void what_the_dead_were_making_in_the_upper_goes(void **state)
 {
     struct fixture *f = *state;
