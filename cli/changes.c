@@ -7,6 +7,7 @@
 
 #include "output.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,6 +104,12 @@ static bool is_upper(const struct ovl_node *merged)
     return merged->exists && (merged->top == 0 || merged->linked);
 }
 
+/* Whether a socket that the visitor wants nothing of hides something. */
+static bool is_left_out(const struct walk *w)
+{
+    return wants(w, CHANGES_NO_SOCKETS) && is_upper(w->merged) && S_ISSOCK(w->merged->st.st_mode) && w->lower->exists;
+}
+
 static void fill(const struct walk *w, struct change *change)
 {
     const struct ovl_node *merged = w->merged, *lower = w->lower;
@@ -111,7 +118,7 @@ static void fill(const struct walk *w, struct change *change)
     change->relative = *rest == '/' ? rest + 1 : rest;
     change->upper.node = merged;
     change->lower.node = lower;
-    change->upper.exists = is_upper(merged);
+    change->upper.exists = is_upper(merged) && !is_left_out(w);
     if (change->upper.exists) {
         change->upper.real = merged->real;
         change->upper.st = merged->st;
@@ -332,10 +339,12 @@ static const char *next_name(struct walk *w, bool *is_deleted)
             continue;
         }
         int way = order(shown, had);
-        bool by_upper = way <= 0 && (frame->merged.entry[frame->at].layer == 0 || w->links);
+        const struct ovl_entry *entry = way <= 0 ? &frame->merged.entry[frame->at] : NULL;
+        bool by_upper = entry && (entry->layer == 0 || w->links);
+        bool is_socket = wants(w, CHANGES_NO_SOCKETS) && entry && entry->layer == 0 && entry->type == DT_SOCK;
         frame->at += way <= 0;
         frame->lower_at += way >= 0;
-        *is_deleted = way > 0;
+        *is_deleted = way > 0 || (way == 0 && is_socket);
         bool deleted_turn = !wants(w, CHANGES_DELETED_FIRST) || frame->deleted_do;
         bool shown_turn = !wants(w, CHANGES_DELETED_FIRST) || !frame->deleted_do;
         if (*is_deleted ? deleted_turn : by_upper && shown_turn)
@@ -355,9 +364,10 @@ static int visit(struct walk *w)
 {
     struct change change;
     fill(w, &change);
-    if (w->frames > 0 && !w->merged->exists && innermost(w)->opaque)
+    const bool is_gone = !w->merged->exists || is_left_out(w);
+    if (w->frames > 0 && is_gone && innermost(w)->opaque)
         change.hidden = true;
-    bool changed = change.upper.exists || !w->merged->exists;
+    bool changed = change.upper.exists || is_gone;
     change.kind = changed ? kind_of(w, &change) : CHANGE_NONE;
     if (!wants(w, CHANGES_NAMES)) {
         if (change.kind == CHANGE_RENAMED)

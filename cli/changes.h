@@ -67,7 +67,8 @@ struct change {
 #define CHANGES_LINKS 8u   /* report other names of changed hard links: looks through all lower layers, if any are */
 #define CHANGES_GO_ON 16u  /* complain of what can't be looked into, and go on with the rest */
 #define CHANGES_SILENT 64u /* as GO_ON, without a complaint */
-#define CHANGES_NAMES 32u  /* names and kinds are enough: nothing is compared, what is there twice is CHANGE_NONE */
+#define CHANGES_NO_SOCKETS 128u /* a socket is as good as nothing: what lower layers have of its name is deleted */
+#define CHANGES_NAMES 32u /* names and kinds are enough: nothing is compared, what is there twice is CHANGE_NONE */
 
 struct changes_visitor {
     /* 0 to go on; what is greater ends the walk. */

@@ -39,9 +39,9 @@ static const char help[] =
     "versions of zlib and libzstd that holds for compressed files too, and for the diff-id always.  Whiteouts have "
     "the\n"
     "form of OCI (.wh.NAME), whatever they are in the upper, and come before what else is in their directory.\n"
-    "Whiteouts over nothing are left out; so are sockets, the attributes of a machine (security.selinux,\n"
-    "security.ima, security.evm, system.nfs4_acl) and the overlay's own.  Hard links stay links, also to names that\n"
-    "only a lower layer has.  FILE gets its name when it is whole.\n"
+    "Whiteouts over nothing are left out; so are sockets (what they hide stays hidden), the attributes of a machine\n"
+    "(security.selinux, security.ima, security.evm, system.nfs4_acl) and the overlay's own.  Hard links stay links,\n"
+    "also to names that only a lower layer has.  FILE gets its name when it is whole.\n"
     "\n"
     "Exit status: 0; 2 for a wrong option; 3 when something can't be read or written, or there is no such overlay;\n"
     "125 when the configuration is wrong.\n";
@@ -240,10 +240,6 @@ static void remember(struct exporting *e, const char *directory)
 static int put_object(struct exporting *e, const struct change *change)
 {
     const struct stat *st = &change->upper.st;
-    if (S_ISSOCK(st->st_mode)) {
-        tell("%s: a socket, which a tar can't hold, is left out", change->path);
-        return 0;
-    }
     begin_entry(e, change->relative, st);
     char *first = links_first(&e->links, st, change->relative);
     if (!first && errno)
@@ -288,7 +284,13 @@ static int put_directories_above(struct exporting *e, const struct change *chang
 static int each(const struct change *change, void *arg)
 {
     struct exporting *e = arg;
+    const struct ovl_node *shown = change->upper.node;
+    const bool is_socket = shown->exists && S_ISSOCK(shown->st.st_mode);
     int r = 0;
+    if (is_socket)
+        tell("%s: a socket, which a tar can't hold, is left out", change->path);
+    if (is_socket && change->kind != CHANGE_DELETED)
+        return 0;
     if (change->kind == CHANGE_DELETED)
         return change->hidden ? 0 : put_whiteout(e, change->relative) < 0;
     if (change->linked)
@@ -327,8 +329,10 @@ static void begin_progress(struct exporting *e)
 
 static int put_all(struct exporting *e)
 {
-    const struct changes_visitor visitor = {
-        .each = each, .arg = e, .flags = CHANGES_ALL | CHANGES_NAMES | CHANGES_DELETED_FIRST | CHANGES_LINKS};
+    const struct changes_visitor visitor = {.each = each,
+                                            .arg = e,
+                                            .flags = CHANGES_ALL | CHANGES_NAMES | CHANGES_DELETED_FIRST |
+                                                     CHANGES_LINKS | CHANGES_NO_SOCKETS};
     begin_progress(e);
     int r = changes_walk(&e->space->ctx, e->ovl, &visitor);
     progress_end(&e->progress);

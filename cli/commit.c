@@ -242,7 +242,8 @@ static int make_above(struct commit *c, const char *path, const char *relative)
     return fd < 0 || renameat(c->root, ASIDE, fd, name_of(relative)) < 0 ? refuse_errno(path) : 0;
 }
 
-/* The directory that a change lies in, made if it is missing; -1 after a message. */
+/* The directory that a change lies in, made if it is missing, for which nothing else may be aside; -1 after a message.
+ */
 static int reach(struct commit *c, const struct change *change)
 {
     int fd = go_above(c, change->relative);
@@ -336,10 +337,11 @@ static void remember_opaque(struct commit *c, const struct change *change)
     c->opaque = change->opaque ? need(strdup(change->path)) : NULL;
 }
 
-/* Whether the layer has to have it: the same may be in a layer below, but not where those are hidden. */
+/* Whether the layer has to have it: the same may be in a layer below, but not where those are hidden, nor with a name
+ * more that is new. */
 static bool is_needed(const struct commit *c, const struct change *change)
 {
-    if (change->kind != CHANGE_NONE || change->linked)
+    if (change->kind != CHANGE_NONE || change->linked || has_names(change))
         return true;
     return change->lower.layer != c->target && is_below_opaque(c, change->path);
 }
@@ -368,6 +370,8 @@ static int apply_object(struct commit *c, const struct change *change)
 {
     if (!is_needed(c, change))
         return 0;
+    if (reach(c, change) < 0)
+        return -1;
     int linked = link_aside(c, change);
     if (linked < 0 || (!linked && (make_aside(c, change) < 0 || keep_link(c, change) < 0)))
         return -1;
@@ -392,7 +396,7 @@ static int make_directory(struct commit *c, const struct change *change)
     const char *name = name_of(change->relative);
     bool hides = change->opaque || has_obstacle(go_above(c, change->relative), name);
     int below = hides ? shown(c, c->target + 1, change->relative) : SHOWN_NOTHING;
-    if (below < 0 || make_aside(c, change) < 0)
+    if (below < 0 || reach(c, change) < 0 || make_aside(c, change) < 0)
         return -1;
     if (below == SHOWN_DIRECTORY && make_opaque(c, c->root, ASIDE, change->path) < 0)
         return -1;

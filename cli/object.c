@@ -9,9 +9,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ovl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+
+#define ACCESS_ACL "system.posix_acl_access"
 
 char *path_in(int dir, const char *name)
 {
@@ -20,18 +24,25 @@ char *path_in(int dir, const char *name)
 
 /* ---- metadata -------------------------------------------------------------------------------------------- */
 
+/* What is dressed, for *at() calls. */
+struct place {
+    int dir;
+    const char *name;
+    int flags;
+};
+
 /* The owner, as far as the caller may give it; *mode loses what would be somebody else's. */
-static int set_owner(int dir, const char *name, const struct stat *wanted, mode_t *mode)
+static int set_owner(const struct place *p, const struct stat *wanted, mode_t *mode)
 {
     struct stat now;
-    if (fstatat(dir, name, &now, AT_SYMLINK_NOFOLLOW) < 0)
+    if (fstatat(p->dir, p->name, &now, p->flags) < 0)
         return -1;
     if (now.st_uid != wanted->st_uid || now.st_gid != wanted->st_gid) {
-        if (fchownat(dir, name, wanted->st_uid, wanted->st_gid, AT_SYMLINK_NOFOLLOW) == 0)
+        if (fchownat(p->dir, p->name, wanted->st_uid, wanted->st_gid, p->flags) == 0)
             return 0;
         if (errno != EPERM && errno != EINVAL)
             return -1;
-        if (fchownat(dir, name, (uid_t)-1, wanted->st_gid, AT_SYMLINK_NOFOLLOW) == 0)
+        if (fchownat(p->dir, p->name, (uid_t)-1, wanted->st_gid, p->flags) == 0)
             now.st_gid = wanted->st_gid;
     }
     if (now.st_uid != wanted->st_uid)
@@ -46,13 +57,22 @@ static bool is_droppable(int error)
     return error == EPERM || error == EACCES || error == EOPNOTSUPP || error == EINVAL;
 }
 
-static int set_xattrs(int dir, const char *name, struct object *o)
+static bool is_acl(const struct xattr *x)
 {
-    char *path = path_in(dir, name);
+    return strcmp(x->name, ACCESS_ACL) == 0;
+}
+
+/* The access list, or all others. */
+static int set_xattrs(const struct place *p, struct object *o, bool acl)
+{
+    char *path = p->flags ? path_in(p->dir, p->name) : NULL;
     int r = 0;
     for (size_t i = 0; r == 0 && i < o->xattrs.count; i++) {
         const struct xattr *x = &o->xattrs.at[i];
-        if (lsetxattr(path, x->name, x->value, x->size, 0) == 0)
+        if (is_acl(x) != acl)
+            continue;
+        if ((path ? lsetxattr(path, x->name, x->value, x->size, 0)
+                  : setxattr(p->name, x->name, x->value, x->size, 0)) == 0)
             continue;
         r = is_droppable(errno) ? 0 : -1;
         o->lost_xattrs = true;
@@ -61,16 +81,23 @@ static int set_xattrs(int dir, const char *name, struct object *o)
     return r;
 }
 
-/* The mode comes last: it may forbid the rest, and a change of the owner takes bits away. */
-int object_dress(int dir, const char *name, struct object *o)
+/* The access list and the mode come last: they may forbid the rest, and a change of the owner takes bits away. */
+static int dress(const struct place *p, struct object *o)
 {
     mode_t mode = o->st.st_mode;
-    if (set_owner(dir, name, &o->st, &mode) < 0 || set_xattrs(dir, name, o) < 0)
+    if (set_owner(p, &o->st, &mode) < 0 || set_xattrs(p, o, false) < 0)
         return -1;
     const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, o->st.st_mtim};
-    if (utimensat(dir, name, times, AT_SYMLINK_NOFOLLOW) < 0)
+    if (utimensat(p->dir, p->name, times, p->flags) < 0 || set_xattrs(p, o, true) < 0)
         return -1;
-    return S_ISLNK(mode) ? 0 : fchmodat(dir, name, mode & 07777, 0);
+    return S_ISLNK(mode) ? 0 : fchmodat(p->dir, p->name, mode & 07777, 0);
+}
+
+int object_dress(int fd, struct object *o)
+{
+    char self[40];
+    snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
+    return dress(&(struct place){AT_FDCWD, self, 0}, o);
 }
 
 /* ---- making ------------------------------------------------------------------------------------------------ */
@@ -102,7 +129,7 @@ static int make_bare(int dir, const char *name, const struct object *o)
 
 int object_drop_acls(int dir, const char *name, mode_t mode)
 {
-    static const char *const acl[] = {"system.posix_acl_access", OVL_ACL_DEFAULT};
+    static const char *const acl[] = {ACCESS_ACL, OVL_ACL_DEFAULT};
     char *path = path_in(dir, name);
     int r = 0;
     for (size_t i = 0; r == 0 && i < (S_ISDIR(mode) ? 2 : 1); i++)
@@ -116,5 +143,5 @@ int object_make(int dir, const char *name, struct object *o)
     int r = make_bare(dir, name, o);
     if (r == 0 && !S_ISLNK(o->st.st_mode))
         r = object_drop_acls(dir, name, o->st.st_mode);
-    return r < 0 ? r : object_dress(dir, name, o);
+    return r < 0 ? r : dress(&(struct place){dir, name, AT_SYMLINK_NOFOLLOW}, o);
 }

@@ -22,9 +22,9 @@ struct object {
 
 /* Make it under a name that is free: 0; -1 with errno; -2 after a message. */
 int object_make(int dir, const char *name, struct object *object);
-/* Give an object that is there the metadata: 0, or -1 with errno.  An owner that only root could give is left, and so
- * are, without it, the set-id bits. */
-int object_dress(int dir, const char *name, struct object *object);
+/* Give one that is open (O_PATH) the metadata: 0, or -1 with errno.  An owner that only root could give is left, and so
+ * are, without it, the set-id bits.  A directory whose metadata keep its owner out gets all of them. */
+int object_dress(int fd, struct object *object);
 
 /* Take the ACLs away that a new object has from its directory: 0, or -1 with errno. */
 int object_drop_acls(int dir, const char *name, mode_t mode);

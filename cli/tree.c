@@ -249,7 +249,7 @@ int tree_go(struct tree *tree, const char *path, bool make)
 int tree_dress(struct tree *tree, struct object *object)
 {
     struct tree_dir *dir = here(tree);
-    if (object_dress(dir->fd, ".", object) < 0)
+    if (object_dress(dir->fd, object) < 0)
         return -1;
     struct stat st;
     if (fstat(dir->fd, &st) < 0)

@@ -94,6 +94,27 @@ def test_in_place(tool):
     assert (done.status, done.out) == (0, "n\n")
 
 
+@pytest.mark.parametrize("change", ["echo more >>deep/er/f", "ln deep/er/f deep/er/g", "mkdir deep/er/new", "rm deep/er/f"])
+def test_directories_that_only_layers_below_have(tool, change):
+    tool.layer("l", {"f": "f"}, watch=False)
+    tool.layer("l2", {"deep/er": Dir(mode=0o750, xattrs={"user.a": "1"}), "deep/er/f": "below", "deep/er/h": "h"})
+    tool.sh(f"cd $1; {change}")
+    before = shown(tool)
+    commit(tool)
+    left(tool)
+    assert shown(tool) == before
+
+
+def test_attributes_beside_an_acl_that_forbids_writing(tool):
+    tool.layer("l", {}, watch=False)
+    tool.sh("cd $1; echo f >f; setfattr -n user.a -v 1 f; chmod 444 f; setfacl -m u:7:r f;"
+            "mkdir d; setfattr -n user.a -v 1 d; setfacl -m u:7:rx d; chmod 455 d")
+    before = shown(tool)
+    commit(tool)
+    left(tool)
+    assert shown(tool) == before
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_shuffled_changes(tool, seed):
     lower = shuffled.shuffled_lower()

@@ -134,6 +134,14 @@ def test_sockets_are_left_out(lower):
     assert names(lower) == []
 
 
+def test_what_a_socket_hides_stays_hidden(lower):
+    lower.sh("cd $1; rm f d/g; rm -r again; mkdir again; echo n >again/a;"
+             "exec perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Local => \"$_\") or die for @ARGV' f d/g again/old")
+    done = lower("export", *lower.about(), "-o", TAR)
+    assert done.status == 0
+    assert names(lower) == [".wh.f", "again/", "again/.wh..wh..opq", "again/a", "d/", "d/.wh.g"]
+
+
 def test_acls_and_capabilities(tool):
     tool.layer("l", {"f": File(content="f", xattrs={"system.posix_acl_access": acl("u::rw", "u:7:r", "g::r", "m::r", "o::")})})
     tool.sh("echo more >>$1/f")

@@ -16,7 +16,7 @@ import zipfile
 import pytest
 
 import shuffled
-from layers import File, Link
+from layers import Dir, File, Link, acl
 
 
 def member(name, content=None, **how):
@@ -313,6 +313,18 @@ def test_what_skopeo_writes(tool, form):
         assert done.status == 0, done.err
     result = import_(tool, "copied")
     assert [layer["diff_id"] for layer in result["layers"]] == [sha(ONE), sha(TWO)]
+
+
+def test_a_directory_whose_acl_keeps_its_owner_out(tool):
+    closed = acl("u::r", "u:7:rwx", "g::rx", "m::rwx", "o::")
+    tool.layer("l", {"d": Dir(mode=0o470, xattrs={"system.posix_acl_access": closed, "user.a": "1"}, mtime=1000000000)}, watch=False)
+    done = subprocess.run(["tar", "-C", f"{tool.base}/l", "--xattrs", "--xattrs-include=*", "-cf", f"{tool.base}/a.tar", "d"],
+                          check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    import_(tool, "a.tar")
+    was, now = (f"{tool.base}/{name}/d" for name in ("l", "d/layer-001"))
+    assert {n: os.getxattr(now, n) for n in os.listxattr(now)} == {n: os.getxattr(was, n) for n in os.listxattr(was)}
+    assert os.stat(now).st_mtime == 1000000000 and os.stat(now).st_mode == os.stat(was).st_mode
 
 
 # ---- import(export(x)) = x ---------------------------------------------------------------------------------
