@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """import(export(x)) = x on the layers and operations of the differential test (tests/differential): the imported layer
 over the same lower ones shows what the upper showed, and exported again, as an upper, it gives the same bytes.  So does
-a lower layer to which the upper was committed.
+a lower layer to which the upper was committed, and an upper whose whiteouts were given the other form and back.
 
 OVL_CASES  how many cases a role has (default 30); OVL_SEED the first one
 """
@@ -164,3 +164,29 @@ def commit(trip, case):
 @pytest.mark.untraced("the trace would be its slowest part")
 def test_commit(world, role):
     run_cases(world, role, commit)
+
+
+# ---- what is converted is shown --------------------------------------------------------------------------
+
+
+def convert(trip, case):
+    """To the other form and back."""
+    trip.run(for_side(line, "ovl") for line in case.scripts[0])
+    if trip.is_closed():
+        return False
+    before, marks = trip.shown(), trip.ovl("check").out
+    forms = ("oci", "kernel") if "kernel" in trip.side.options else ("kernel", "oci")
+    for form in forms:
+        done = trip.ovl("convert", "--whiteout", form, trip.side.upper)
+        if done.status == 3 and "Permission denied" in done.err:
+            return False
+        assert done.status == 0, done.err
+        trip.side.options = f",whiteout={form}"
+        check_same(before, trip.shown(), str)
+        assert trip.ovl("check").out.replace(".wh.", "") == marks.replace(".wh.", "")
+    return True
+
+
+@pytest.mark.untraced("the trace would be its slowest part")
+def test_convert(world, role):
+    run_cases(world, role, convert)
