@@ -302,6 +302,7 @@ static int update(struct run *run)
     if (!living) {
         struct ovl o = {.work = run->plan->work, .work_length = run->plan->work_length};
         ovl_moves_start(&o);
+        ovl_identity_start(&o);
         ovl_cache_start(&o);
         ovl_shared_detach(&o);
     }

@@ -209,7 +209,7 @@ static int try_device(struct ovl_plans *plans, const struct ovl_plan *plan)
 
 int ovl_plan_make_work(struct ovl_plans *plans, struct ovl_plan *plan)
 {
-    static const char *const inner[] = {"/work", "/state", "/state/origin", "/state/link", "/cache"};
+    static const char *const inner[] = {"/work", "/state", "/state/origin", "/state/gone", "/state/link", "/cache"};
     if (!plan->work)
         return 0;
     int r = make_private(plans, plan, plan->work);

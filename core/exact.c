@@ -8,15 +8,29 @@
  */
 #include "types.h"
 
+/* Where the kernel has no openat2(2), or a filter forbids it: a link in place of the object is not followed, nor taken
+ * for it; one on the way can't be told. */
+static int open_by_name(int dirfd, const char *path, int flags, mode_t mode)
+{
+    struct stat st;
+    int fd = ovl_sys_open(dirfd, path, flags | O_NOFOLLOW, mode);
+    if (flags & O_NOFOLLOW || (fd >= 0 && !(flags & O_PATH)) || (fd < 0 && fd != -ENOTDIR))
+        return fd;
+    const int r = fd < 0 ? ovl_sys_fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) : ovl_sys_fstat(fd, &st);
+    if (r < 0 || !S_ISLNK(st.st_mode))
+        return fd;
+    if (fd >= 0)
+        ovl_sys_close(fd);
+    return -ELOOP;
+}
+
 int ovl_open_exact_at(int dirfd, const char *path, int flags, mode_t mode)
 {
     const struct ovl_open_how how = {.flags = ovl_openat2_flags(flags),
                                      .mode = flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)) ? mode & 07777 : 0,
                                      .resolve = OVL_RESOLVE_NO_SYMLINKS};
     int r = ovl_sys_openat2(dirfd, path, &how);
-    if (r == -ENOSYS || r == -EPERM)
-        r = ovl_sys_open(dirfd, path, flags | O_NOFOLLOW, mode);
-    return r;
+    return r == -ENOSYS || r == -EPERM ? open_by_name(dirfd, path, flags, mode) : r;
 }
 
 int ovl_open_exact(const char *real, int flags, mode_t mode)

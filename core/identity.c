@@ -6,47 +6,54 @@
  * was copied up has that of its origin, and a directory that was renamed the one that it had; these are recorded under
  * the copy's own number in the work directory: a symbolic link state/origin/DEV-INO whose target is "DEV:INO:BIRTH"
  * (and ":BIRTH" of the origin where that has several names, link_index.c), written in one call, read in one call, and
- * told from a stale one by the copy's birth time.  The filter in shared
- * memory makes the look-up free for objects that were never copied up.  No mark stands on upper
- * files themselves.
+ * told from a stale one by the copy's birth time.  When the copy's last name goes, its record moves to state/gone,
+ * where descriptors of it find it until the next run.  The filter in shared memory makes the look-up free for objects
+ * that were never copied up.  No mark stands on upper files themselves.
  */
 #include "types.h"
 
 #define ORIGIN_DIR "/state/origin/"
+#define GONE_DIR "/state/gone/" /* of objects without a name, which some process may have open */
 /* Numbers of directories on another file system than dir_dev are moved out of the way of its own. */
 #define FOREIGN_SHIFT 56
 
 /* The part of the kernel's struct statx that is needed here (statx(2)); libc's own would clash. */
 struct birth {
-    char before[80];
+    char before[32];
+    uint64_t ino;
+    char between[40];
     int64_t sec;
     uint32_t nsec;
     char after[256 - 92];
 };
+#define STATX_INO_BIT 0x100u
 #define STATX_BTIME_BIT 0x800u
+
+static int look(int dirfd, const char *path, int flags, struct birth *b)
+{
+    memset(b, 0, sizeof *b);
+    return ovl_sys_statx(dirfd, path, flags, STATX_BTIME_BIT | STATX_INO_BIT, b);
+}
+
+static uint64_t nanoseconds(const struct birth *b)
+{
+    return (uint64_t)b->sec * 1000000000u + b->nsec;
+}
 
 int ovl_birth(int dirfd, const char *path, int flags, uint64_t *birth)
 {
     struct birth b;
-    memset(&b, 0, sizeof b);
-    int r = ovl_sys_statx(dirfd, path, flags, STATX_BTIME_BIT, &b);
-    *birth = r < 0 ? 0 : (uint64_t)b.sec * 1000000000u + b.nsec;
+    int r = look(dirfd, path, flags, &b);
+    *birth = nanoseconds(&b);
     return r == -ENOSYS || r == -EPERM ? 0 : r; /* no such call (CONTRACT 4.6) */
 }
 
-static uint64_t birth_of(int dirfd, const char *path, int flags)
-{
-    uint64_t birth;
-    ovl_birth(dirfd, path, flags, &birth);
-    return birth;
-}
-
-static int record_path(const struct ovl *o, const struct stat *copy, char *out, size_t n)
+static int record_path(const struct ovl *o, const char *dir, const struct stat *copy, char *out, size_t n)
 {
     char number[24];
     ssize_t at = ovl_append(out, n, 0, o->work);
     if (at >= 0)
-        at = ovl_append(out, n, (size_t)at, ORIGIN_DIR);
+        at = ovl_append(out, n, (size_t)at, dir);
     if (at >= 0)
         at = ovl_append(out, n, (size_t)at, ovl_decimal(number, copy->st_dev));
     if (at >= 0)
@@ -74,9 +81,10 @@ int ovl_identity_record(struct ovl *o, int fd, const char *path, const struct st
     char target[TARGET_MAX];
     char number[24];
     struct ovl_shared *shared = ovl_shared(o);
-    if (!shared || record_path(o, copy, record, sizeof record) < 0)
+    if (!shared || record_path(o, ORIGIN_DIR, copy, record, sizeof record) < 0)
         return 0; /* without a record the number changes; the data are safe */
-    uint64_t birth = birth_of(fd, path, fd == AT_FDCWD ? AT_SYMLINK_NOFOLLOW : AT_EMPTY_PATH);
+    uint64_t birth;
+    ovl_birth(fd, path, fd == AT_FDCWD ? AT_SYMLINK_NOFOLLOW : AT_EMPTY_PATH, &birth);
     ssize_t at = ovl_append(target, sizeof target, 0, ovl_decimal(number, origin->st_dev));
     at = ovl_append(target, sizeof target, (size_t)at, ":");
     at = ovl_append(target, sizeof target, (size_t)at, ovl_decimal(number, origin->st_ino));
@@ -98,22 +106,64 @@ int ovl_identity_record(struct ovl *o, int fd, const char *path, const struct st
     return r;
 }
 
+static void move_record(struct ovl *o, const struct stat *copy, const char *from_dir, const char *to_dir)
+{
+    char from[RECORD_MAX], to[RECORD_MAX];
+    const struct ovl_shared *shared = ovl_shared(o);
+    if (shared && ovl_shared_may_have(shared, copy->st_ino) && record_path(o, from_dir, copy, from, sizeof from) == 0 &&
+        record_path(o, to_dir, copy, to, sizeof to) == 0)
+        ovl_sys_rename(from, to, 0);
+}
+
 void ovl_identity_forget(struct ovl *o, const struct stat *copy)
 {
-    char record[RECORD_MAX];
-    const struct ovl_shared *shared = ovl_shared(o);
-    if (shared && ovl_shared_may_have(shared, copy->st_ino) && record_path(o, copy, record, sizeof record) == 0)
-        ovl_sys_unlink(record);
+    move_record(o, copy, ORIGIN_DIR, GONE_DIR);
+}
+
+void ovl_identity_keep(struct ovl *o, const struct stat *copy)
+{
+    move_record(o, copy, GONE_DIR, ORIGIN_DIR);
+}
+
+void ovl_identity_start(struct ovl *o)
+{
+    enum { SIZE = 8192 };
+    struct ovl_ctx ctx;
+    if (ovl_ctx_begin(&ctx, NULL, NULL) < 0)
+        return;
+    char *dir = ovl_ctx_alloc(&ctx, OVL_REAL_MAX), *buf = ovl_ctx_alloc(&ctx, SIZE);
+    ssize_t n = dir && buf ? ovl_work_path(o, GONE_DIR, dir) : -ENOMEM;
+    int fd = n < 0 ? -1 : ovl_sys_open(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    while (fd >= 0 && (n = ovl_sys_getdents(fd, buf, SIZE)) > 0) {
+        for (ssize_t at = 0; at < n;) {
+            const struct ovl_dirent *d = (const struct ovl_dirent *)(void *)(buf + at);
+            at += d->d_reclen;
+            if (d->d_name[0] != '.')
+                ovl_sys_raw(SYS_unlinkat, fd, OVL_SYS_PTR(d->d_name), 0, 0, 0, 0);
+        }
+    }
+    if (fd >= 0)
+        ovl_sys_close(fd);
+    ovl_ctx_end(&ctx);
+}
+
+/* The target of a record; of an object that has had a name when it was looked at, and has none any more, too. */
+static ssize_t read_target(const struct ovl *o, const struct stat *copy, char *target, size_t n)
+{
+    char path[RECORD_MAX];
+    ssize_t r = record_path(o, ORIGIN_DIR, copy, path, sizeof path) < 0 ? -1 : ovl_sys_readlink(path, target, n);
+    if (r > 0 || record_path(o, GONE_DIR, copy, path, sizeof path) < 0)
+        return r;
+    return ovl_sys_readlink(path, target, n);
 }
 
 static bool read_record(struct ovl *o, const struct stat *copy, struct record *record)
 {
-    char path[RECORD_MAX];
     char target[TARGET_MAX];
     const struct ovl_shared *shared = ovl_shared(o);
-    if (!shared || !ovl_shared_may_have(shared, copy->st_ino) || record_path(o, copy, path, sizeof path) < 0)
+    if (!shared || !ovl_shared_may_have(shared, copy->st_ino))
         return false;
-    ssize_t n = ovl_sys_readlink(path, target, sizeof target - 1);
+    ssize_t n = read_target(o, copy, target, sizeof target - 1);
     if (n <= 0)
         return false;
     target[n] = '\0';
@@ -140,33 +190,42 @@ bool ovl_identity_group(struct ovl *o, const struct stat *copy, struct ovl_group
            ovl_group_path(o, &record.origin, record.origin_birth, group);
 }
 
-/* Give *st the identity that is recorded for it in this overlay, if one is. */
-static bool find_origin(struct ovl *o, int dirfd, const char *path, int flags, struct stat *st)
+/* Give *st the identity that is recorded for it in this overlay: 1; 0, there is none; or -ESTALE, another object has
+ * its name by now, so that nobody can tell. */
+static int find_origin(struct ovl *o, int dirfd, const char *path, int flags, struct stat *st)
 {
+    struct birth birth;
     struct record record;
     struct ovl_group group;
-    if (!read_record(o, st, &record) || record.birth != birth_of(dirfd, path, flags))
-        return false;
+    if (!read_record(o, st, &record))
+        return 0;
+    const int r = look(dirfd, path, flags, &birth);
+    if (r == -ENOENT || (r == 0 && birth.ino != st->st_ino))
+        return -ESTALE;
+    if (record.birth != nanoseconds(&birth))
+        return 0;
     st->st_dev = record.origin.st_dev;
     st->st_ino = record.origin.st_ino;
     if (record.linked && st->st_nlink > 0 && ovl_group_path(o, &record.origin, record.origin_birth, &group))
         ovl_group_count(&group, st->st_nlink - 1, st); /* but the index */
-    return true;
+    return 1;
 }
 
-void ovl_identity(struct ovl_space *space, int dirfd, const char *path, int flags, struct stat *st)
+int ovl_identity(struct ovl_space *space, int dirfd, const char *path, int flags, struct stat *st)
 {
     for (unsigned i = 0; i < space->ovls; i++) {
         struct ovl *o = &space->ovl[i];
-        if (o->has_upper && o->layer[0].dev == st->st_dev && find_origin(o, dirfd, path, flags, st))
-            return;
+        const int r = o->has_upper && o->layer[0].dev == st->st_dev ? find_origin(o, dirfd, path, flags, st) : 0;
+        if (r != 0)
+            return r < 0 ? r : 0;
     }
     /* A lower object: others of its names may have been removed, or have been copied up by now. */
     if (st->st_nlink < 2 || S_ISDIR(st->st_mode))
-        return;
+        return 0;
     for (unsigned i = 0; i < space->ovls; i++)
         if (space->ovl[i].has_upper && ovl_group_count_lower(&space->ovl[i], dirfd, path, flags, st))
-            return;
+            break;
+    return 0;
 }
 
 bool ovl_may_be_copied(struct ovl_space *space, const struct stat *st)
@@ -195,7 +254,7 @@ static void identify_dir(struct ovl_ctx *ctx, const struct ovl_node *node, struc
 {
     const struct ovl *o = node->ovl;
     unsigned lowest = ovl_lowest(o, &node->dirs);
-    if (o->has_upper && lowest == 0 && find_origin(node->ovl, AT_FDCWD, node->real, AT_SYMLINK_NOFOLLOW, st))
+    if (o->has_upper && lowest == 0 && find_origin(node->ovl, AT_FDCWD, node->real, AT_SYMLINK_NOFOLLOW, st) > 0)
         return; /* a merged one before it was renamed */
     if (lowest != node->top && lowest < o->layers) {
         size_t mark = ctx->used;
@@ -226,9 +285,8 @@ bool ovl_spot_stat(struct ovl_ctx *ctx, const struct ovl_spot *spot, int dirfd, 
 {
     if ((st->st_mode & S_IFMT) != spot->type)
         return false;
-    if (spot->ovl->has_upper && (spot->layer == 0 || st->st_nlink > 1))
-        ovl_identity(ctx->space, dirfd, path, AT_SYMLINK_NOFOLLOW, st);
-    return true;
+    const bool may_differ = spot->ovl->has_upper && (spot->layer == 0 || st->st_nlink > 1);
+    return !may_differ || ovl_identity(ctx->space, dirfd, path, AT_SYMLINK_NOFOLLOW, st) == 0;
 }
 
 int ovl_stat(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st)
@@ -249,6 +307,6 @@ int ovl_stat(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st)
     if (S_ISDIR(st->st_mode))
         identify_dir(ctx, node, st);
     else if (node->ovl->has_upper && (node->top == 0 || node->linked || st->st_nlink > 1))
-        ovl_identity(ctx->space, AT_FDCWD, node->real, AT_SYMLINK_NOFOLLOW, st);
+        return ovl_identity(ctx->space, AT_FDCWD, node->real, AT_SYMLINK_NOFOLLOW, st);
     return 0;
 }

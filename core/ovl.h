@@ -357,14 +357,14 @@ ssize_t ovl_place_of(struct ovl_ctx *ctx, const char *real, char *buf, size_t n)
 /* ---- reading ----------------------------------------------------------------------------------- */
 
 /* stat(2) of the node's object (a symbolic link is not followed): through ops->lstat, with the
- * identity that it keeps across copy-up.  -ENOENT when it does not exist; -ESTALE when its name has become a link, or
- * is none any more, since it was looked up. */
+ * identity that it keeps across copy-up.  -ENOENT when it does not exist; -ESTALE when its name has become
+ * something else since it was looked up, which makes a difference: a link, or no link any more. */
 int ovl_stat(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st);
 
 /* Give *st, which stat(2) answered for a layer's object other than a directory, the identity of
  * its origin if it was copied up, and count its names in the merged view if it has several in a lower layer. (dirfd,
- * path, flags) name the object as for statx(2). */
-void ovl_identity(struct ovl_space *space, int dirfd, const char *path, int flags, struct stat *st);
+ * path, flags) name the object as for statx(2).  -ESTALE: something else has the name by now; *st is what it was. */
+int ovl_identity(struct ovl_space *space, int dirfd, const char *path, int flags, struct stat *st);
 
 /* Whether *st may be of a lower object that was copied up in this or an earlier run: a quick look that errs
  * only towards yes. */

@@ -10,30 +10,31 @@
 
 #define TRIES 16
 
-/* Forget the identity of an object whose last name goes. */
-static void forget(const struct ovl_node *node)
+typedef int remover(struct ovl_ctx *ctx, struct ovl_node *node, bool whiteout);
+
+/* Remove an object that the upper has; it is forgotten where that is its last name. */
+static int remove_and_forget(struct ovl_ctx *ctx, struct ovl_node *node, bool whiteout, remover *remove)
 {
-    if (node->st.st_nlink <= 1 || S_ISDIR(node->st.st_mode))
+    const bool is_last = node->st.st_nlink <= 1 || S_ISDIR(node->st.st_mode);
+    if (is_last)
         ovl_identity_forget(node->ovl, &node->st);
+    int r = remove(ctx, node, whiteout);
+    if (r < 0 && is_last)
+        ovl_identity_keep(node->ovl, &node->st);
+    return r;
 }
 
-/* Hide an object that the upper has: `whiteout` says whether a lower layer has the name too. */
+/* `whiteout` says whether a lower layer has the name too. */
 static int remove_upper(struct ovl_ctx *ctx, struct ovl_node *node, bool whiteout)
 {
-    if (whiteout && ovl_whiteout_takes_name(node)) {
-        int r = ovl_whiteout_make(ctx, node); /* replaces the object */
-        if (r == 0)
-            forget(node);
-        return r;
-    }
+    if (whiteout && ovl_whiteout_takes_name(node))
+        return ovl_whiteout_make(ctx, node); /* replaces the object */
     int r = whiteout ? ovl_whiteout_make(ctx, node) : 0;
     if (r < 0)
         return r;
     r = ctx->ops->unlink(node->real);
     if (r < 0 && whiteout)
         ovl_whiteout_remove(ctx, node);
-    if (r == 0)
-        forget(node);
     return r;
 }
 
@@ -48,7 +49,7 @@ static int unlink_locked(struct ovl_ctx *ctx, struct ovl_node *node, bool whiteo
         return -EISDIR;
     if (whiteout && !ovl_stack_has(&node->in, 0))
         return -ESTALE;
-    return node->top == 0 ? remove_upper(ctx, node, whiteout) : ovl_whiteout_make(ctx, node);
+    return node->top == 0 ? remove_and_forget(ctx, node, whiteout, remove_upper) : ovl_whiteout_make(ctx, node);
 }
 
 static int unlink_once(struct ovl_ctx *ctx, struct ovl_node *node)
@@ -146,8 +147,6 @@ static int remove_upper_dir(struct ovl_ctx *ctx, struct ovl_node *node, bool whi
         if (r == 0)
             r = ctx->ops->rmdir(node->real);
     }
-    if (r == 0)
-        forget(node);
     return r;
 }
 
@@ -166,7 +165,8 @@ static int rmdir_locked(struct ovl_ctx *ctx, struct ovl_node *node, bool whiteou
     if (whiteout && !ovl_stack_has(&node->in, 0))
         return -ESTALE;
     uint64_t log = ovl_moves_begin(ctx, node, NULL, OVL_MOVE_REMOVED);
-    r = node->top == 0 && node->ovl->has_upper ? remove_upper_dir(ctx, node, whiteout) : ovl_whiteout_make(ctx, node);
+    r = node->top == 0 && node->ovl->has_upper ? remove_and_forget(ctx, node, whiteout, remove_upper_dir)
+                                               : ovl_whiteout_make(ctx, node);
     ovl_moves_end(node->ovl, log, r);
     return r;
 }

@@ -183,10 +183,10 @@ static int prepare_directory(struct ovl_ctx *ctx, const struct ovl_node *dir, bo
     return is_dir(dir) && over_lower ? make_opaque(ctx, dir) : 0;
 }
 
-static void forget_replaced(const struct ovl_node *to)
+/* Whether what is in the way is an object of the upper whose last name goes. */
+static bool ends(const struct ovl_node *to)
 {
-    if (to->exists && to->top == 0 && (is_dir(to) || to->st.st_nlink <= 1))
-        ovl_identity_forget(to->ovl, &to->st);
+    return to->exists && to->top == 0 && (is_dir(to) || to->st.st_nlink <= 1);
 }
 
 /* An empty upper directory in the way may hold markers, which would stop the kernel's rename; the
@@ -260,11 +260,12 @@ static int replace(struct ovl_ctx *ctx, const struct move *m)
     int r = prepare_directory(ctx, m->from.node, m->to.lower);
     if (r == 0)
         r = clear_target(ctx, &m->to);
-    if (r == 0)
-        r = move_over(ctx, m);
+    if (r == 0 && ends(m->to.node))
+        ovl_identity_forget(m->to.node->ovl, &m->to.node->st);
+    if (r == 0 && (r = move_over(ctx, m)) < 0 && ends(m->to.node))
+        ovl_identity_keep(m->to.node->ovl, &m->to.node->st);
     if (r < 0)
         return r;
-    forget_replaced(m->to.node);
     /* Beside the object that has moved over it, a whiteout that stays hides nothing more. */
     if (ovl_whiteout_remove(ctx, m->to.node) < 0)
         ovl_log_line(OVL_LOG_WARN, m->to.node->path, ": its whiteout could not be removed", NULL);

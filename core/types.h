@@ -501,8 +501,12 @@ void ovl_group_clean(struct ovl_ctx *ctx, struct ovl *o);
  * `birth`, its time of birth, is given. */
 int ovl_identity_record(struct ovl *o, int fd, const char *path, const struct stat *copy, const struct stat *origin,
                         const uint64_t *birth);
-/* Forget it: its last name is gone. */
+/* Its last name is about to go: forget it.  Before that goes: then its number may be that of another process's copy. */
 void ovl_identity_forget(struct ovl *o, const struct stat *copy);
+/* It did not go. */
+void ovl_identity_keep(struct ovl *o, const struct stat *copy);
+/* A run begins that shares the work directory with none: nobody has a forgotten object open. */
+void ovl_identity_start(struct ovl *o);
 /* The group of links that is recorded for it, if one is. */
 bool ovl_identity_group(struct ovl *o, const struct stat *copy, struct ovl_group *group);
 /* When an object was made; 0 where the file system doesn't say. (dirfd, path, flags) as for statx(2). */

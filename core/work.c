@@ -134,10 +134,12 @@ static int discard_file(struct ovl_ctx *ctx, struct ovl *o, const char *path)
 static int discard_dir(struct ovl_ctx *ctx, struct ovl *o, const char *path)
 {
     struct stat st;
-    bool known = ovl_sys_lstat(path, &st) == 0;
-    int r = ctx->ops->rmdir(path);
-    if (r == 0 && o && known)
+    const bool known = o && ovl_sys_lstat(path, &st) == 0;
+    if (known)
         ovl_identity_forget(o, &st);
+    int r = ctx->ops->rmdir(path);
+    if (r < 0 && known)
+        ovl_identity_keep(o, &st);
     return r;
 }
 

@@ -355,7 +355,8 @@ static void test_work(void **state)
 static void test_work_is_made(void **state)
 {
     struct fixture *f = *state;
-    static const char *const made[] = {"w", "w/work", "w/state", "w/state/origin", "w/state/link", "w/cache"};
+    static const char *const made[] = {"w",      "w/work", "w/state", "w/state/origin", "w/state/gone", "w/state/link",
+                                       "w/cache"};
     make_dir(f, "dir", 0700);
     make_link(f, "link", "dir");
     ovl_space_close(opened(f, OK ",upperdir=@/upper,workdir=@/w"));

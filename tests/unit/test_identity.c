@@ -90,6 +90,48 @@ static void a_new_file_is_another(void **state)
     }
 }
 
+/* C-2.6: who has it open still knows it. */
+static void a_removed_copy_keeps_it_while_it_is_open(void **state)
+{
+    struct fixture *f = *state;
+    make_file(f, "lower1/a", 0644, "a");
+    make_file(f, "lower1/b", 0644, "b");
+    fixture_open(f, "");
+    const struct stat a = stat_at(f, "/a"), b = stat_at(f, "/b");
+    struct stat st;
+    int removed = op_open(f, "/a", O_RDWR, 0), replaced = op_open(f, "/b", O_RDWR, 0);
+    assert_true(removed >= 0 && replaced >= 0);
+    assert_int_equal(op_unlink(f, "/a"), 0);
+    assert_int_equal(op_write(f, "/new", O_WRONLY | O_CREAT | O_EXCL, 0644, ""), 0);
+    assert_int_equal(op_rename(f, "/new", "/b", 0), 0);
+    assert_int_equal(fstat(removed, &st), 0);
+    ovl_identity(f->space, removed, "", AT_EMPTY_PATH, &st);
+    assert_same(a, st);
+    assert_int_equal(fstat(replaced, &st), 0);
+    ovl_identity(f->space, replaced, "", AT_EMPTY_PATH, &st);
+    assert_same(b, st);
+    close(removed);
+    close(replaced);
+    fixture_close(f);
+    fixture_open(f, "");
+    assert_int_equal(rmdir(real(f, "upper.work/state/gone")), 0); /* it is empty */
+}
+
+/* What was looked at has its number by a record that tells its birth, which another object's says nothing of. */
+static void of_a_replaced_name_it_is_not_known(void **state)
+{
+    struct fixture *f = *state;
+    make_file(f, "lower1/a", 0644, "a");
+    make_file(f, "upper/new", 0644, "");
+    fixture_open(f, "");
+    struct stat st;
+    assert_int_equal(op_copy_up(f, "/a", OVL_COPY_ALL), 0);
+    struct ovl_node *node = find(f, "/a");
+    assert_int_equal(ovl_stat(&f->ctx, node, &st), 0);
+    assert_int_equal(rename(real(f, "upper/new"), real(f, "upper/a")), 0);
+    assert_int_equal(ovl_stat(&f->ctx, node, &st), -ESTALE);
+}
+
 static void it_survives_a_new_run(void **state)
 {
     struct fixture *f = *state;
@@ -149,6 +191,8 @@ int main(void)
         FIXTURE_TEST(open_files_agree),
         FIXTURE_TEST(it_moves_with_the_object),
         FIXTURE_TEST(a_new_file_is_another),
+        FIXTURE_TEST(a_removed_copy_keeps_it_while_it_is_open),
+        FIXTURE_TEST(of_a_replaced_name_it_is_not_known),
         FIXTURE_TEST(it_survives_a_new_run),
         FIXTURE_TEST(layers_on_two_file_systems),
         FIXTURE_TEST(directories_count_one_link_or_all),
