@@ -12,7 +12,7 @@
 
 #include <sys/mman.h>
 
-#define WAYS 64 /* what number_of() tells apart */
+#define WAYS 64 /* what ovl_way_number() tells apart */
 #define TEXT_MAX 160
 #define STEPS_MAX 12
 
@@ -50,7 +50,7 @@ struct place {
 
 /* ---- ways ---------------------------------------------------------------------------------------------------- */
 
-static unsigned number_of(const char *text, size_t n)
+unsigned ovl_way_number(const char *text, size_t n)
 {
     uint64_t hash = n, part;
     for (; n >= sizeof part; n -= sizeof part, text += sizeof part) {
@@ -98,7 +98,7 @@ static bool end_of(const struct way *way, struct place *place)
 static bool go(const struct ovl_space *space, const char *text, size_t n, struct place *place)
 {
     struct ovl_ways *ways = __atomic_load_n(&space->ways, __ATOMIC_ACQUIRE);
-    struct way *way = ways && n <= TEXT_MAX ? &ways->way[number_of(text, n)] : NULL;
+    struct way *way = ways && n <= TEXT_MAX ? &ways->way[ovl_way_number(text, n)] : NULL;
     if (!way || !take(way))
         return false;
     bool found =
@@ -134,7 +134,7 @@ static void remember(struct ovl_space *space, struct way *walked)
     if (!is_one_region(space, walked->text, walked->length))
         return;
     struct ovl_ways *ways = ways_of(space);
-    struct way *way = ways ? &ways->way[number_of(walked->text, walked->length)] : NULL;
+    struct way *way = ways ? &ways->way[ovl_way_number(walked->text, walked->length)] : NULL;
     if (!way || !take(way))
         return;
     walked->busy = 1;

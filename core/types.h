@@ -344,6 +344,9 @@ bool ovl_cache_has_no_whiteout(struct ovl_ctx *ctx, const struct ovl_node *node)
 void ovl_cache_expect_whiteout(const struct ovl_node *node);
 
 /* ---- cache_walk.c -------------------------------------------------------------------------------- */
+/* The number of a merged directory among the ways: of those with one number, the last that was gone to is remembered.
+ */
+unsigned ovl_way_number(const char *text, size_t n);
 /* The whole of node->path, below the mount of node->ovl, without links and dots: 1 when it is known, as for
  * ovl_cache_ask(), with node->in; 0 when it must be walked name by name; or why it leads nowhere. */
 int ovl_cache_walk(struct ovl_ctx *ctx, struct ovl_node *node);

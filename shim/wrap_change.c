@@ -237,12 +237,25 @@ static int refuse_link(struct shim_call *call, const struct place *to)
     return r < 0 ? r : to->path[strlen(to->path) - 1] == '/' ? -ENOENT : -EXDEV;
 }
 
+/* Whether a path is that of a copy with several names, which was opened by one that only a lower layer has. */
+static bool is_linked(struct shim_call *call, const char *text, const struct ovl *ovl)
+{
+    const size_t mark = call->ctx.used;
+    char *merged = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
+    const bool is_so = merged && ovl_linked_path(call->ctx.space, text, merged, OVL_PATH_MAX) > 0 &&
+                       strncmp(merged, ovl_mount(ovl), strlen(ovl_mount(ovl))) == 0;
+    ovl_ctx_reset(&call->ctx, mark);
+    return is_so;
+}
+
 /* Whether an open file that has names was opened in the overlay's upper by one that is gone: its others are there. */
 static bool was_of_upper(struct shim_call *call, int fd, const struct ovl *ovl)
 {
     static const char gone[] = " (deleted)";
     char *text = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
     ssize_t n = text ? shim_fd_text(fd, text) : 0;
+    if (n > 0 && is_linked(call, text, ovl))
+        return true;
     ssize_t rest = n - (ssize_t)(sizeof gone - 1);
     return rest > 0 && memcmp(text + rest, gone, sizeof gone - 1) == 0 && ovl_is_written(ovl, text);
 }

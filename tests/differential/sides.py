@@ -19,6 +19,7 @@ from residue import residue
 
 SECONDS = 60  # after which an executor is ended
 TREE = "tree @"
+FOLDER = "_"  # of a side, which a path that leads up and out must not find
 NOTHING = "lseek 31 0 SEEK_SET"  # no operation uses slot 31
 
 
@@ -83,10 +84,10 @@ class Sides:
     def make(self, name, case, base):
         kinds = {"bare": overlay.Bare, "kernel": overlay.Kernel}
         if name in kinds:
-            side = kinds[name](base, self.role, self.tools)
+            side = kinds[name](base, self.role, self.tools, FOLDER)
         else:
-            side = overlay.Ovl(base, self.role, self.tools, form=case.form, prefix=case.prefix, options=case.options,
-                               lower_owner=(0, 0) if case.foreign else None)
+            side = overlay.Ovl(base, self.role, self.tools, FOLDER, form=case.form, prefix=case.prefix,
+                               options=case.options, lower_owner=(0, 0) if case.foreign else None)
         if name == "kernel":
             index = self.role.root and case.upper is not None
             side.options = self.nodev + (",index=on,redirect_dir=on" if index else "")

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from layers import Dir, Fifo, File, acl, link, value_of
+from layers import Dir, Fifo, File, acl, link, same, value_of
 
 
 def test_a_fifo_that_is_open_for_writing(compare):
@@ -204,6 +204,18 @@ def test_a_file_without_a_name_stays_inside(compare):
         unlink @/new
         linkfd 1 %/new
     """)
+
+
+def test_a_copy_that_was_opened_by_another_name_stays_inside(world):
+    """C-3.10, C-3.5: also when the name by which it was copied up has moved.  (Linux overlayfs breaks such links.)"""
+    assert world.ovl([{"f": "1", "g": same("f")}], {}).opsh("""
+        append @/f more
+        open 1 @/g O_RDONLY
+        rename @/f @/moved
+        linkfd 1 %/new
+        linkfd 1 @/new
+        cat @/new
+    """)[0] == ["ok", "ok", "ok", "EXDEV", "ok", "ok 1more"]
 
 
 HANDED_DOWN = acl("u::rwx", "u:4242:rwx", "g::rx", "m::rwx", "o::rx")
