@@ -76,7 +76,7 @@ class Case:
         """The case with the file that operation n of script i reads by a descriptor copied up before it is opened, or None
         where it reads none."""
         words = self.scripts[i][n].split(" ")
-        by_fd = words[0] in READS or (words[0] in ("fstatat", "statx") and words[2] == '""')
+        by_fd = words[0] in (*READS, "fdpath") or (words[0] in ("fstatat", "statx") and words[2] == '""')
         if not by_fd or len(words) < 2:
             return None
         slot = words[1]

@@ -117,11 +117,11 @@ DIFFERENCES = [
         parts=True),
     Difference(
         "removed-comes-back", "bare",
-        "overlayfs copies a removed file up under its old name, where it is in the way, when an ACL is set by a descriptor",
+        "overlayfs copies a removed file up under its old name, where it is in the way, when a descriptor changes ACL or owner",
         lambda words, bare, kernel:
         (words[0] == "tree" and bare == "(absent)" and kernel[:2] in ("p ", "f ", "s ", "c ")) or
         (words[0] in ("rmdir", "remove") and bare == "ok" and kernel == "ENOTEMPTY") or
-        (words[0] in MAKERS and bare == "ok" and kernel == "ESTALE"),
+        (words[0] in MAKERS and bare == "ok" and kernel in ("ESTALE", "EEXIST")),
         parts=True),
     Difference(
         "stale-names", "bare",
@@ -177,7 +177,7 @@ WRONG_PATHS = {"ENOENT", "ENOTDIR", "ELOOP", "EACCES", "EXDEV"}
 LISTINGS = {"readdir", "opendir", "fdopendir", "getdents", "dident", "count"}
 MAKERS = {"mkdir", "mkdirat", "mkfifo", "mkfifoat", "mknod", "mknodat", "symlink", "symlinkat", "bind", "put", "creat",
           "open", "openat", "openat2", "link", "linkat", "linkfd"}
-FIFO_OPENERS = {"put", "append", "open", "openat", "openat2"}
+FIFO_OPENERS = {"put", "append", "creat", "open", "openat", "openat2"}
 UNSEARCHABLE = re.compile(r"d [0-7][0246]")  # by its owner
 BY_MODE = {"setxattr", "lsetxattr", "fsetxattr", "access", "faccessat", "put", "append", "truncate", "open", "openat",
            "openat2", "creat"}
