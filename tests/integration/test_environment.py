@@ -98,7 +98,7 @@ def test_each_way(world, starter, environment):
 def test_a_long_configuration(world, starter, environment):
     """C-1.4, C-1.14: one too long for a variable goes on in several, to processes of other users too; no file is left."""
     side = check(world, starter, environment, [(way, "/bin/cat") for way in WAYS], layers=300)
-    assert sorted(os.listdir(f"{side.upper}.work/state")) == ["link", "origin", "run", "shared"]
+    assert sorted(os.listdir(f"{side.upper}.work/state")) == ["gone", "link", "origin", "run", "shared"]
 
 
 @pytest.mark.long
