@@ -410,7 +410,7 @@ static int find_places(struct shim_call *call, struct place *from, struct place 
     if (outside < 0)
         return outside;
     if (second == -ENAMETOOLONG && is_name_too_long(new) && from->where == SHIM_INSIDE)
-        return refuse_long(from);
+        return find_parent(call, to->dirfd, new) ? refuse_long(from) : -EXDEV;
     if (first == 0 || second < 0)
         return second;
     if (first == -ENAMETOOLONG && to->where == SHIM_OUTSIDE && find_parent(call, from->dirfd, old))

@@ -84,12 +84,12 @@ class Case:
             words = self.scripts[i][at].split(" ")
             if words[0] == "dup" and words[1] == slot:
                 slot = words[2]
-            elif words[0] in ("open", "openat") and words[1] == slot:
+            elif words[0] in ("open", "openat", "creat") and words[1] == slot:
                 break
         else:
             return None
-        path = words[2:3] if words[0] == "open" else words[2:4]
-        place = ["cwd", *path] if words[0] == "open" else path
+        path = words[2:4] if words[0] == "openat" else words[2:3]
+        place = path if words[0] == "openat" else ["cwd", *path]
         follow = "AT_SYMLINK_NOFOLLOW" if "O_NOFOLLOW" in self.scripts[i][at] else "0"
         line = " ".join(["fchownat", *place, "-1", "-1", follow])
         return self.with_before(i, at, [line])

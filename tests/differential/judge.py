@@ -134,7 +134,11 @@ def judge_script(i, script, answers, dropped, verdict, case):
         if problem and parts is None:
             verdict.found.append(Found(f"operation {n}: {problem}", (i, n), got))
             return
-        dropped |= went_another_way(words, got)
+        others = went_another_way(words, got)
+        if "bare" in others and case.upper is not None:
+            verdict.ended = True  # only overlayfs is left, whose own faults nobody could tell from libovl's
+            return
+        dropped |= others
 
 
 def is_of_overlayfs_alone(words, got):

@@ -85,7 +85,7 @@ DIFFERENCES = [
     Difference(
         "nameless-copy", "bare",
         "what has no name any more can't be copied up by overlayfs",
-        lambda words, bare, kernel: words[0] in FD_CHANGES and kernel in ("EIO", "ENOENT") and bare == "ok"),
+        lambda words, bare, kernel: words[0] in FD_CHANGES and kernel in ("EIO", "ENOENT", "EISDIR") and bare == "ok"),
     Difference(
         "outside-owner", "bare",
         "the name space of an ordinary user's overlayfs knows no other owners",
@@ -256,7 +256,7 @@ ANNOTATIONS = {
     "unreadable": Annotation(
         "what is another's and can't be read can't be copied up (C-3.9); the bare side asks who owns it",
         lambda answers: bool(answers & {"EACCES", "EPERM"}) and
-        answers <= {"EACCES", "EPERM", "ENODATA", "ENOTDIR", "ENOTEMPTY", "EEXIST", "ok"}),
+        answers <= {"EACCES", "EPERM", "EINVAL", "ENODATA", "ENOTDIR", "ENOTEMPTY", "EEXIST", "ok"}),
     "any-name": Annotation("of a hard-linked lower file the path may be that of the name that was copied up first",
                            lambda answers: all(a.startswith("ok ") for a in answers)),
     "unsearchable": Annotation(
@@ -277,7 +277,7 @@ def without_links(answer):
 
 
 def without_set_id(answer):
-    return re.sub(r"^((?:ok )?f )[2-7](?=\d{3} )", r"\g<1>0", answer)
+    return re.sub(r"^((?:ok )?[fs] )[2-7](?=\d{3} )", r"\g<1>0", answer)
 
 
 def lacks_unreached(answer, whole):

@@ -218,6 +218,15 @@ def test_a_copy_that_was_opened_by_another_name_stays_inside(world):
     """)[0] == ["ok", "ok", "ok", "EXDEV", "ok", "ok 1more"]
 
 
+def test_a_long_name_outside(compare):
+    """C-3.13, C-3.10: the kernel compares the mounts before it looks for the names."""
+    compare([{"f": "1", "out": link("%")}], f"""
+        rename @/f @/out/{"T" * 256}
+        rename @/f @/{"T" * 256}
+        rename @/none @/out/{"T" * 256}
+    """)
+
+
 HANDED_DOWN = acl("u::rwx", "u:4242:rwx", "g::rx", "m::rwx", "o::rx")
 
 
