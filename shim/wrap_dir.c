@@ -19,7 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TRIES 16                           /* while directories are being renamed */
+#define TRIES 256                          /* while directories are being renamed */
 #define MAGIC INT64_C(-0x6f766c5f64697231) /* libc's struct begins with a descriptor, which is never negative */
 
 struct shim_dir {
