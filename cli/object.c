@@ -15,8 +15,6 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#define ACCESS_ACL "system.posix_acl_access"
-
 char *path_in(int dir, const char *name)
 {
     return text("/proc/self/fd/%d/%s", dir, name);
@@ -59,7 +57,7 @@ static bool is_droppable(int error)
 
 static bool is_acl(const struct xattr *x)
 {
-    return strcmp(x->name, ACCESS_ACL) == 0;
+    return strcmp(x->name, OVL_ACL_ACCESS) == 0;
 }
 
 /* The access list, or all others. */
@@ -129,7 +127,7 @@ static int make_bare(int dir, const char *name, const struct object *o)
 
 int object_drop_acls(int dir, const char *name, mode_t mode)
 {
-    static const char *const acl[] = {ACCESS_ACL, OVL_ACL_DEFAULT};
+    static const char *const acl[] = {OVL_ACL_ACCESS, OVL_ACL_DEFAULT};
     char *path = path_in(dir, name);
     int r = 0;
     for (size_t i = 0; r == 0 && i < (S_ISDIR(mode) ? 2 : 1); i++)

@@ -18,18 +18,10 @@ static int fd_of(const struct ovl_ctx *ctx, const struct ovl_anchor *a)
     return ctx->fd[a->slot];
 }
 
-static void write_path(char *out, int fd, const char *behind)
-{
-    char number[24];
-    ssize_t n = ovl_append(out, PREFIX_MAX, 0, OVL_FD_PREFIX);
-    n = ovl_append(out, PREFIX_MAX, (size_t)n, ovl_decimal(number, (uint64_t)fd));
-    ovl_append(out, PREFIX_MAX, (size_t)n, behind);
-}
-
 /* The path of the directory itself: one that was reached by ".." need not be searchable. */
 static void write_own(const struct ovl_ctx *ctx, const struct ovl_anchor *a, char *out)
 {
-    write_path(out, ctx->fd[a->below < 0 ? a->slot : a->below], a->below < 0 ? "/." : "/..");
+    ovl_fd_path(ctx->fd[a->below < 0 ? a->slot : a->below], a->below < 0 ? "/." : "/..", out, PREFIX_MAX);
 }
 
 /* ---- what may be one --------------------------------------------------------------------------------- */
@@ -41,7 +33,7 @@ static bool is_in_upper(struct ovl_ctx *ctx, const struct ovl *o, int fd, const 
     size_t mark = ctx->used;
     size_t root = o->layer[0].length;
     char *text = ovl_ctx_alloc(ctx, OVL_PATH_MAX);
-    write_path(link, fd, "");
+    ovl_fd_path(fd, "", link, PREFIX_MAX);
     ssize_t n = text ? ovl_sys_readlink(link, text, OVL_PATH_MAX - 1) : -ENOMEM;
     bool same = n > 0 && (size_t)n == root + ovl_strlen(rel) && memcmp(text, o->layer[0].path, root) == 0 &&
                 memcmp(text + root, rel, (size_t)n - root) == 0;
@@ -75,7 +67,7 @@ static int check(struct ovl_ctx *ctx, const struct ovl *o, int fd, const char *p
     char real[PREFIX_MAX];
     struct ovl_marks marks;
     const char *rel = ovl_relative(o, path);
-    write_path(real, fd, "/.");
+    ovl_fd_path(fd, "/.", real, PREFIX_MAX);
     int r = is_in_upper(ctx, o, fd, rel) ? ovl_read_marks(real, &marks) : -EACCES;
     if (r == 0 && marks.redirect)
         r = -EACCES;
@@ -215,7 +207,7 @@ size_t ovl_anchor_root(const struct ovl_ctx *ctx, const char *root, const char *
     if (best && itself && skipped == length)
         write_own(ctx, best, prefix);
     else if (best)
-        write_path(prefix, fd_of(ctx, best), "/.");
+        ovl_fd_path(fd_of(ctx, best), "/.", prefix, PREFIX_MAX);
     return skipped;
 }
 

@@ -188,7 +188,7 @@ static void set_search(struct directory *dir, const char *real, const struct sta
     dir->search = st->st_mode & S_IXUSR && st->st_uid != overflow ? SEARCH_OWNER : SEARCH_ASK;
     if ((st->st_mode & 0111) != 0111)
         return;
-    int r = (int)ovl_sys_lgetxattr(real, "system.posix_acl_access", value, sizeof value);
+    int r = (int)ovl_sys_lgetxattr(real, OVL_ACL_ACCESS, value, sizeof value);
     if (r == -ENODATA || r == -EOPNOTSUPP)
         dir->search = SEARCH_ALL;
 }

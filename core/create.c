@@ -55,10 +55,8 @@ static int make_object(struct ovl_ctx *ctx, const struct make *m, const char *pa
     case MAKE_LINK_FD:
         break;
     }
-    char link[64];
-    char number[24];
-    ssize_t n = ovl_append(link, sizeof link, 0, OVL_FD_PREFIX);
-    ovl_append(link, sizeof link, (size_t)n, ovl_decimal(number, (uint64_t)m->fd));
+    char link[OVL_FD_PATH_MAX];
+    ovl_fd_path(m->fd, "", link, sizeof link);
     return ovl_sys_linkat(AT_FDCWD, link, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
 }
 

@@ -48,14 +48,13 @@ struct changing {
 static int change_by_descriptor(void *arg)
 {
     const struct changing *c = arg;
-    char path[OVL_FD_PATH_MAX], number[24];
+    char path[OVL_FD_PATH_MAX];
     struct stat st;
     const int flags = S_ISLNK(c->node->st.st_mode) ? O_PATH | O_NOFOLLOW | O_CLOEXEC : O_PATH | O_CLOEXEC;
     int fd = ovl_open_exact(c->node->real, flags, 0);
     if (fd < 0)
         return fd;
-    ssize_t n = ovl_append(path, sizeof path, 0, OVL_FD_PREFIX);
-    ovl_append(path, sizeof path, (size_t)n, ovl_decimal(number, (uint64_t)fd));
+    ovl_fd_path(fd, "", path, sizeof path);
     int r = c->change(c->arg, fd, path);
     ovl_sys_close(fd);
     /* Without /proc what is open has no other name. */

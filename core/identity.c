@@ -110,6 +110,8 @@ static void move_record(struct ovl *o, const struct stat *copy, const char *from
 {
     char from[RECORD_MAX], to[RECORD_MAX];
     const struct ovl_shared *shared = ovl_shared(o);
+    if (copy->st_nlink > 1 && !S_ISDIR(copy->st_mode))
+        return; /* it has other names */
     if (shared && ovl_shared_may_have(shared, copy->st_ino) && record_path(o, from_dir, copy, from, sizeof from) == 0 &&
         record_path(o, to_dir, copy, to, sizeof to) == 0)
         ovl_sys_rename(from, to, 0);
@@ -125,25 +127,18 @@ void ovl_identity_keep(struct ovl *o, const struct stat *copy)
     move_record(o, copy, GONE_DIR, ORIGIN_DIR);
 }
 
+static void remove_record(struct ovl_ctx *ctx, struct ovl *o, const char *path)
+{
+    (void)ctx, (void)o;
+    ovl_sys_unlink(path);
+}
+
 void ovl_identity_start(struct ovl *o)
 {
-    enum { SIZE = 8192 };
     struct ovl_ctx ctx;
     if (ovl_ctx_begin(&ctx, NULL, NULL) < 0)
         return;
-    char *dir = ovl_ctx_alloc(&ctx, OVL_REAL_MAX), *buf = ovl_ctx_alloc(&ctx, SIZE);
-    ssize_t n = dir && buf ? ovl_work_path(o, GONE_DIR, dir) : -ENOMEM;
-    int fd = n < 0 ? -1 : ovl_sys_open(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
-    while (fd >= 0 && (n = ovl_sys_getdents(fd, buf, SIZE)) > 0) {
-        for (ssize_t at = 0; at < n;) {
-            const struct ovl_dirent *d = (const struct ovl_dirent *)(void *)(buf + at);
-            at += d->d_reclen;
-            if (d->d_name[0] != '.')
-                ovl_sys_raw(SYS_unlinkat, fd, OVL_SYS_PTR(d->d_name), 0, 0, 0, 0);
-        }
-    }
-    if (fd >= 0)
-        ovl_sys_close(fd);
+    ovl_work_each(&ctx, o, GONE_DIR, remove_record);
     ovl_ctx_end(&ctx);
 }
 

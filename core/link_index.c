@@ -172,7 +172,7 @@ static void settle(struct ovl_ctx *ctx, struct ovl *o, const struct ovl_group *g
     if ((r < 0 && r != -ENOENT) || read_count(group, &count) != 1 || count > 0 || (r == 0 && st.st_nlink > 1))
         return;
     if (r == 0)
-        ovl_identity_forget(o, &st); /* first: once it is gone, its number may be another object's */
+        ovl_identity_forget(o, &st);
     if (r == 0 && ctx->ops->unlink(group->path) < 0)
         return;
     const struct ovl_group shown = beside(group, SHOWN), number = beside(group, COUNT);
@@ -317,16 +317,13 @@ void ovl_group_name_gone(struct ovl_ctx *ctx, const struct ovl_node *node)
 
 /* ---- clearing at the start of a run --------------------------------------------------------------------------- */
 
-static void clean_one(struct ovl_ctx *ctx, struct ovl *o, const char *name)
+static void clean_one(struct ovl_ctx *ctx, struct ovl *o, const char *path)
 {
     struct ovl_group group;
     struct ovl_held held;
-    ssize_t n = ovl_append(group.path, sizeof group.path - sizeof COUNT, 0, o->work);
-    if (n >= 0)
-        n = ovl_append(group.path, sizeof group.path - sizeof COUNT, (size_t)n, LINK_DIR);
-    if (n >= 0)
-        n = ovl_append(group.path, sizeof group.path - sizeof COUNT, (size_t)n, name);
-    if (n < 0 || ovl_lock_dirs(o, group.path, NULL, &held) < 0)
+    if (ovl_strchr(ovl_strrchr(path, '/'), '.') || /* what stands beside one */
+        ovl_append(group.path, sizeof group.path - sizeof COUNT, 0, path) < 0 ||
+        ovl_lock_dirs(o, group.path, NULL, &held) < 0)
         return;
     settle(ctx, o, &group);
     ovl_unlock(&held);
@@ -334,23 +331,5 @@ static void clean_one(struct ovl_ctx *ctx, struct ovl *o, const char *name)
 
 void ovl_group_clean(struct ovl_ctx *ctx, struct ovl *o)
 {
-    enum { SIZE = 8192 };
-    size_t mark = ctx->used;
-    char *dir = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
-    char *buf = ovl_ctx_alloc(ctx, SIZE);
-    ssize_t n = dir && buf ? ovl_append(dir, OVL_REAL_MAX, 0, o->work) : -ENOMEM;
-    if (n >= 0)
-        n = ovl_append(dir, OVL_REAL_MAX, (size_t)n, LINK_DIR);
-    int fd = n < 0 ? -1 : ovl_sys_open(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
-    while (fd >= 0 && (n = ovl_sys_getdents(fd, buf, SIZE)) > 0) {
-        for (ssize_t at = 0; at < n;) {
-            const struct ovl_dirent *d = (const struct ovl_dirent *)(void *)(buf + at);
-            at += d->d_reclen;
-            if (d->d_name[0] != '.' && !ovl_strchr(d->d_name, '.'))
-                clean_one(ctx, o, d->d_name);
-        }
-    }
-    if (fd >= 0)
-        ovl_sys_close(fd);
-    ovl_ctx_reset(ctx, mark);
+    ovl_work_each(ctx, o, LINK_DIR, clean_one);
 }

@@ -62,14 +62,12 @@ static int open_for_writing(struct ovl_ctx *ctx, struct ovl_node *node, int flag
  * lowest that was free. */
 static int open_held(struct ovl_ctx *ctx, const struct ovl_node *node, int flags)
 {
-    char number[24];
     struct ovl_source held;
     size_t mark = ctx->used;
     char *path = ovl_ctx_alloc(ctx, OVL_FD_PATH_MAX);
     int r = path ? ovl_source_open(node, &held) : -ENOMEM;
     if (r == 0) {
-        ssize_t n = ovl_append(path, OVL_FD_PATH_MAX, 0, OVL_FD_PREFIX);
-        ovl_append(path, OVL_FD_PATH_MAX, (size_t)n, ovl_decimal(number, (uint64_t)held.fd));
+        ovl_fd_path(held.fd, "", path, OVL_FD_PATH_MAX);
         r = ctx->ops->open(path, flags & ~O_NOFOLLOW, 0);
         if (r < 0) {
             ovl_sys_close(held.fd);

@@ -515,6 +515,7 @@ int ovl_change_exact(struct ovl_ctx *ctx, const struct ovl_node *node,
  * overlayfs), never read (ENODATA). */
 bool ovl_is_private_xattr(const char *name);
 #define OVL_ACL_DEFAULT "system.posix_acl_default"
+#define OVL_ACL_ACCESS "system.posix_acl_access"
 
 /* How this process's look-ups and listings use the directory cache. */
 enum ovl_cache_use {

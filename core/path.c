@@ -33,6 +33,15 @@ static int open_directory(char *path, char *end, uint64_t resolve)
     return fd;
 }
 
+ssize_t ovl_fd_path(int fd, const char *behind, char *out, size_t n)
+{
+    char number[24];
+    ssize_t at = ovl_append(out, n, 0, OVL_FD_PREFIX);
+    if (at >= 0)
+        at = ovl_append(out, n, (size_t)at, ovl_decimal(number, (uint64_t)fd));
+    return at < 0 ? at : ovl_append(out, n, (size_t)at, behind);
+}
+
 static int shorten(struct ovl_ctx *ctx, char *path, size_t length, char *out)
 {
     if (ctx->fds == (int)(sizeof ctx->fd / sizeof *ctx->fd))
@@ -46,10 +55,7 @@ static int shorten(struct ovl_ctx *ctx, char *path, size_t length, char *out)
     if (fd < 0)
         return fd;
     ctx->fd[ctx->fds++] = fd;
-    char number[24];
-    ssize_t n = ovl_append(out, OVL_REAL_MAX, 0, OVL_FD_PREFIX);
-    n = ovl_append(out, OVL_REAL_MAX, (size_t)n, ovl_decimal(number, (uint64_t)fd));
-    n = ovl_append(out, OVL_REAL_MAX, (size_t)n, cut);
+    ssize_t n = ovl_fd_path(fd, cut, out, OVL_REAL_MAX);
     return n < 0 ? (int)n : 0;
 }
 

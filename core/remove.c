@@ -12,14 +12,12 @@
 
 typedef int remover(struct ovl_ctx *ctx, struct ovl_node *node, bool whiteout);
 
-/* Remove an object that the upper has; it is forgotten where that is its last name. */
+/* Remove an object that the upper has. */
 static int remove_and_forget(struct ovl_ctx *ctx, struct ovl_node *node, bool whiteout, remover *remove)
 {
-    const bool is_last = node->st.st_nlink <= 1 || S_ISDIR(node->st.st_mode);
-    if (is_last)
-        ovl_identity_forget(node->ovl, &node->st);
+    ovl_identity_forget(node->ovl, &node->st);
     int r = remove(ctx, node, whiteout);
-    if (r < 0 && is_last)
+    if (r < 0)
         ovl_identity_keep(node->ovl, &node->st);
     return r;
 }

@@ -183,12 +183,6 @@ static int prepare_directory(struct ovl_ctx *ctx, const struct ovl_node *dir, bo
     return is_dir(dir) && over_lower ? make_opaque(ctx, dir) : 0;
 }
 
-/* Whether what is in the way is an object of the upper whose last name goes. */
-static bool ends(const struct ovl_node *to)
-{
-    return to->exists && to->top == 0 && (is_dir(to) || to->st.st_nlink <= 1);
-}
-
 /* An empty upper directory in the way may hold markers, which would stop the kernel's rename; the
  * whiteout beside it, or its opaque mark, stands in for them meanwhile. */
 static int clear_target(struct ovl_ctx *ctx, const struct end *to)
@@ -257,18 +251,23 @@ static int move_over(struct ovl_ctx *ctx, const struct move *m)
 
 static int replace(struct ovl_ctx *ctx, const struct move *m)
 {
+    struct ovl_node *to = m->to.node;
+    const bool replaces = to->exists && to->top == 0;
     int r = prepare_directory(ctx, m->from.node, m->to.lower);
     if (r == 0)
         r = clear_target(ctx, &m->to);
-    if (r == 0 && ends(m->to.node))
-        ovl_identity_forget(m->to.node->ovl, &m->to.node->st);
-    if (r == 0 && (r = move_over(ctx, m)) < 0 && ends(m->to.node))
-        ovl_identity_keep(m->to.node->ovl, &m->to.node->st);
+    if (r < 0)
+        return r;
+    if (replaces)
+        ovl_identity_forget(to->ovl, &to->st);
+    r = move_over(ctx, m);
+    if (r < 0 && replaces)
+        ovl_identity_keep(to->ovl, &to->st);
     if (r < 0)
         return r;
     /* Beside the object that has moved over it, a whiteout that stays hides nothing more. */
-    if (ovl_whiteout_remove(ctx, m->to.node) < 0)
-        ovl_log_line(OVL_LOG_WARN, m->to.node->path, ": its whiteout could not be removed", NULL);
+    if (ovl_whiteout_remove(ctx, to) < 0)
+        ovl_log_line(OVL_LOG_WARN, to->path, ": its whiteout could not be removed", NULL);
     return 0;
 }
 

@@ -131,6 +131,8 @@ int ovl_real_path(struct ovl_ctx *ctx, const char *root, const char *rel, char *
 /* What the kernel calls a descriptor; room for that, a number and a slash. */
 #define OVL_FD_PREFIX "/proc/self/fd/"
 #define OVL_FD_PATH_MAX 40
+/* That path, with `behind` after it ("" or "/a"), into n bytes: its length, or -ENAMETOOLONG. */
+ssize_t ovl_fd_path(int fd, const char *behind, char *out, size_t n);
 /* Where a layer path (as ovl_real_path() gives it) begins: at a descriptor of this call, which is no symbolic link of
  * the layer's, or at the root (AT_FDCWD). *real is then what comes behind. */
 int ovl_real_start(const char **real);
@@ -430,6 +432,9 @@ const struct ovl *ovl_space_layer_of(const struct ovl_space *space, const char *
 /* The path of a name, which begins with a slash, in the work directory: its length, or an error. out has OVL_REAL_MAX
  * bytes. */
 int ovl_work_path(const struct ovl *o, const char *name, char *out);
+/* Call act(ctx, o, path) for each entry, but "." and "..", of a directory of the work directory, as "/state/gone/". */
+void ovl_work_each(struct ovl_ctx *ctx, struct ovl *o, const char *dir,
+                   void (*act)(struct ovl_ctx *ctx, struct ovl *o, const char *path));
 /* Give a file that will be mapped its size, and the space for that on the disk. */
 int ovl_allocate(int fd, off_t size);
 /* Make a file that processes share, beginning with so many bytes of header: aside, and linked into place, so that
@@ -504,9 +509,10 @@ void ovl_group_clean(struct ovl_ctx *ctx, struct ovl *o);
  * `birth`, its time of birth, is given. */
 int ovl_identity_record(struct ovl *o, int fd, const char *path, const struct stat *copy, const struct stat *origin,
                         const uint64_t *birth);
-/* Its last name is about to go: forget it.  Before that goes: then its number may be that of another process's copy. */
+/* A name of it is about to go: forget it, if that is the last one.  Before it goes: then its number may be that of
+ * another process's copy. */
 void ovl_identity_forget(struct ovl *o, const struct stat *copy);
-/* It did not go. */
+/* The name did not go. */
 void ovl_identity_keep(struct ovl *o, const struct stat *copy);
 /* A run begins that shares the work directory with none: nobody has a forgotten object open. */
 void ovl_identity_start(struct ovl *o);

@@ -91,6 +91,31 @@ int ovl_work_make_file(const char *aside, const char *path, const void *header, 
     return r == -EEXIST ? 0 : r;
 }
 
+/* ---- what lies in it ----------------------------------------------------------------------------- */
+
+void ovl_work_each(struct ovl_ctx *ctx, struct ovl *o, const char *dir,
+                   void (*act)(struct ovl_ctx *ctx, struct ovl *o, const char *path))
+{
+    enum { SIZE = 8192 };
+    size_t mark = ctx->used;
+    char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX), *buf = ovl_ctx_alloc(ctx, SIZE);
+    const ssize_t length = path && buf ? ovl_work_path(o, dir, path) : -ENOMEM;
+    int fd = length < 0 ? -1 : ovl_sys_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    ssize_t n;
+    while (fd >= 0 && (n = ovl_sys_getdents(fd, buf, SIZE)) > 0) {
+        for (ssize_t at = 0; at < n;) {
+            const struct ovl_dirent *d = (const struct ovl_dirent *)(void *)(buf + at);
+            at += d->d_reclen;
+            if (!ovl_streq(d->d_name, ".") && !ovl_streq(d->d_name, "..") &&
+                ovl_append(path, OVL_REAL_MAX, (size_t)length, d->d_name) >= 0)
+                act(ctx, o, path);
+        }
+    }
+    if (fd >= 0)
+        ovl_sys_close(fd);
+    ovl_ctx_reset(ctx, mark);
+}
+
 /* ---- removing trees ---------------------------------------------------------------------------- */
 
 /* The first entry of a directory but "." and ".."; removing it each time needs no position that
@@ -125,8 +150,7 @@ static int first_entry(struct ovl_ctx *ctx, char *path, size_t length)
 static int discard_file(struct ovl_ctx *ctx, struct ovl *o, const char *path)
 {
     struct stat st;
-    /* Forgotten first: once it is gone, its number may be that of another process's copy. */
-    if (o && ovl_sys_lstat(path, &st) == 0 && st.st_nlink == 1 && !S_ISDIR(st.st_mode))
+    if (o && ovl_sys_lstat(path, &st) == 0 && !S_ISDIR(st.st_mode))
         ovl_identity_forget(o, &st);
     return ctx->ops->unlink(path);
 }
@@ -248,45 +272,22 @@ static void discard_noted(struct ovl_ctx *ctx, struct ovl *o, const char *note)
     ovl_ctx_reset(ctx, mark);
 }
 
-static void clean(struct ovl_ctx *ctx, struct ovl *o)
+static void clean_one(struct ovl_ctx *ctx, struct ovl *o, const char *path)
 {
-    enum { SIZE = 8192 };
-    size_t mark = ctx->used;
-    uint64_t space = ovl_pid_space();
-    char *dir = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
-    char *path = ovl_ctx_alloc(ctx, OVL_REAL_MAX);
-    char *buf = ovl_ctx_alloc(ctx, SIZE);
-    ssize_t length = dir && path && buf ? ovl_append(dir, OVL_REAL_MAX, 0, o->work) : -ENOMEM;
-    if (length >= 0)
-        length = ovl_append(dir, OVL_REAL_MAX, (size_t)length, WORK_DIR);
-    int fd = length < 0 ? -1 : ovl_sys_open(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
-    ssize_t n;
-    while (fd >= 0 && (n = ovl_sys_getdents(fd, buf, SIZE)) > 0) {
-        for (ssize_t at = 0; at < n;) {
-            const struct ovl_dirent *d = (const struct ovl_dirent *)(void *)(buf + at);
-            at += d->d_reclen;
-            if (!is_left_over(d->d_name, space))
-                continue;
-            memcpy(path, dir, (size_t)length);
-            if (ovl_append(path, OVL_REAL_MAX, (size_t)length, d->d_name) < 0)
-                continue;
-            if (o->has_upper) {
-                ovl_narrow_left_over(ctx, o, path);
-                discard_noted(ctx, o, path);
-            }
-            ovl_work_discard(ctx, o, path);
-        }
+    if (!is_left_over(ovl_strrchr(path, '/') + 1, ovl_pid_space()))
+        return;
+    if (o->has_upper) {
+        ovl_narrow_left_over(ctx, o, path);
+        discard_noted(ctx, o, path);
     }
-    if (fd >= 0)
-        ovl_sys_close(fd);
-    ovl_ctx_reset(ctx, mark);
+    ovl_work_discard(ctx, o, path);
 }
 
 void ovl_space_clean(struct ovl_ctx *ctx)
 {
     for (unsigned i = 0; i < ctx->space->ovls; i++)
         if (ctx->space->ovl[i].work) {
-            clean(ctx, &ctx->space->ovl[i]);
+            ovl_work_each(ctx, &ctx->space->ovl[i], WORK_DIR, clean_one);
             ovl_group_clean(ctx, &ctx->space->ovl[i]);
         }
 }
