@@ -205,6 +205,51 @@ int shim_dir_path(struct shim_call *call, int dirfd, char *buf)
     return r == SHIM_REMOVED ? -ENOENT : r;
 }
 
+/* ---- once more ------------------------------------------------------------------------------------- */
+
+bool shim_is_settled(const struct shim_call *call)
+{
+    return ovl_moves_settled(call->ctx.space, call->moves);
+}
+
+static void begin_anew(struct shim_call *call, struct shim_try *tried)
+{
+    ovl_moves_wait(&call->ctx);
+    ovl_ctx_close(&call->ctx, tried->fds);
+    ovl_ctx_reset(&call->ctx, tried->used);
+    call->node = NULL;
+    call->deep = false;
+    call->removed = NULL;
+    tried->n++;
+}
+
+static bool try_again(struct shim_call *call, struct shim_try *tried, bool is_doubtful, unsigned tries)
+{
+    if (tried->n >= tries || !is_doubtful)
+        return false;
+    begin_anew(call, tried);
+    return true;
+}
+
+/* Whether what was found in an overlay may have been elsewhere by the time that something was done with it. */
+static bool is_unsettled(const struct shim_call *call)
+{
+    return call->node && call->node->ovl && !shim_is_settled(call);
+}
+
+/* Who waits for the tree has always just let a directory move. */
+bool shim_again(struct shim_call *call, struct shim_try *tried, long r)
+{
+    if (r == -ESTALE)
+        return try_again(call, tried, true, TRIES);
+    return try_again(call, tried, r < 0 && r != -EINTR && is_unsettled(call), CHANGE_TRIES);
+}
+
+bool shim_look_again(struct shim_call *call, struct shim_try *tried, long r)
+{
+    return try_again(call, tried, r == -ESTALE || is_unsettled(call), TRIES);
+}
+
 /* A walk from a directory inside was refused, perhaps only because one above it may not be searched.  Whether it is
  * worth another try. */
 static bool anchor(struct shim_call *call, int dirfd, const char *merged)
@@ -221,16 +266,14 @@ static int find_directory(struct shim_call *call, int dirfd, const char *merged,
 
 int shim_dir_node(struct shim_call *call, int dirfd, char *buf, struct ovl_node *node)
 {
-    const int fds = call->ctx.fds;
-    for (int i = 0;; i++) {
+    int place, r;
+    struct shim_try tried = shim_try(call);
+    do {
         call->moves = ovl_moves(call->ctx.space);
-        int place = shim_dir_place(call, dirfd, buf);
-        int r = place == SHIM_INSIDE ? find_directory(call, dirfd, buf, node) : 0;
-        if (i == TRIES || ovl_moves_settled(call->ctx.space, call->moves))
-            return r < 0 ? r : place;
-        ovl_moves_wait(&call->ctx);
-        ovl_ctx_close(&call->ctx, fds);
-    }
+        place = shim_dir_place(call, dirfd, buf);
+        r = place == SHIM_INSIDE ? find_directory(call, dirfd, buf, node) : 0;
+    } while (try_again(call, &tried, !shim_is_settled(call), TRIES));
+    return r < 0 ? r : place;
 }
 
 /* ---- finding ------------------------------------------------------------------------------------ */
@@ -399,72 +442,21 @@ static int find_known(struct shim_call *call, const char *path, unsigned flags, 
     return SHIM_OUTSIDE;
 }
 
-/* ---- once more ------------------------------------------------------------------------------------- */
-
-bool shim_is_settled(const struct shim_call *call)
-{
-    return ovl_moves_settled(call->ctx.space, call->moves);
-}
-
-static void begin_anew(struct shim_call *call, struct shim_try *tried)
-{
-    ovl_moves_wait(&call->ctx);
-    ovl_ctx_close(&call->ctx, tried->fds);
-    ovl_ctx_reset(&call->ctx, tried->used);
-    call->node = NULL;
-    call->deep = false;
-    call->removed = NULL;
-    tried->n++;
-}
-
-static bool try_again(struct shim_call *call, struct shim_try *tried, bool is_doubtful, unsigned tries)
-{
-    if (tried->n >= tries || !is_doubtful)
-        return false;
-    begin_anew(call, tried);
-    return true;
-}
-
-/* Whether what was found in an overlay may have been elsewhere by the time that something was done with it. */
-static bool is_unsettled(const struct shim_call *call)
-{
-    return call->node && call->node->ovl && !shim_is_settled(call);
-}
-
-/* Who waits for the tree has always just let a directory move. */
-bool shim_again(struct shim_call *call, struct shim_try *tried, long r)
-{
-    if (r == -ESTALE)
-        return try_again(call, tried, true, TRIES);
-    return try_again(call, tried, r < 0 && r != -EINTR && is_unsettled(call), CHANGE_TRIES);
-}
-
-bool shim_look_again(struct shim_call *call, struct shim_try *tried, long r)
-{
-    return try_again(call, tried, r == -ESTALE || is_unsettled(call), TRIES);
-}
-
 static int find_anew(struct shim_call *call, int *dirfd, const char **path, unsigned flags, struct ovl_node **node)
 {
-    const struct shim_call before = *call;
     const char *given = *path;
     const int at = *dirfd;
-    for (int i = 0;; i++) {
-        call->moves = ovl_moves(call->ctx.space);
-        int r = find_once(call, dirfd, path, flags, node);
-        /* Nothing is missing, or looked for elsewhere, because its directory is just being renamed. */
-        if (i == TRIES || shim_is_settled(call))
-            return r;
-        ovl_moves_wait(&call->ctx);
-        ovl_ctx_close(&call->ctx, before.ctx.fds);
-        ovl_ctx_reset(&call->ctx, before.ctx.used);
-        call->node = before.node;
-        call->deep = before.deep;
-        call->removed = before.removed;
+    int r;
+    struct shim_try tried = shim_try(call);
+    do {
         *dirfd = at;
         *path = given;
         *node = NULL;
-    }
+        call->moves = ovl_moves(call->ctx.space);
+        r = find_once(call, dirfd, path, flags, node);
+        /* Nothing is missing, or looked for elsewhere, because its directory is just being renamed. */
+    } while (try_again(call, &tried, !shim_is_settled(call), TRIES));
+    return r;
 }
 
 int shim_find(struct shim_call *call, int *dirfd, const char **path, unsigned flags, struct ovl_node **node)

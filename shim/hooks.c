@@ -114,6 +114,15 @@ static int stat_found(const struct ovl_node *node, struct stat *st)
     return r == 0 && S_ISLNK(st->st_mode) != S_ISLNK(node->st.st_mode) ? -ESTALE : r;
 }
 
+static int find_and_stat(struct shim_call *call, int dirfd, const char *path, struct stat *st, int flags)
+{
+    struct ovl_node *node;
+    int r = shim_find(call, &dirfd, &path, flags & AT_SYMLINK_NOFOLLOW ? 0 : OVL_FOLLOW, &node);
+    if (r == SHIM_OUTSIDE)
+        return ovl_sys_fstatat(dirfd, path, st, flags);
+    return r == SHIM_INSIDE ? stat_found(node, st) : r;
+}
+
 static int hook_fstatat(int dirfd, const char *path, struct stat *st, int flags)
 {
     struct shim_call call;
@@ -121,17 +130,20 @@ static int hook_fstatat(int dirfd, const char *path, struct stat *st, int flags)
         return (int)answer(ovl_sys_fstatat(dirfd, path, st, flags));
     int r;
     struct shim_try tried = shim_try(&call);
-    do {
-        int at = dirfd;
-        const char *place = path;
-        struct ovl_node *node;
-        r = shim_find(&call, &at, &place, flags & AT_SYMLINK_NOFOLLOW ? 0 : OVL_FOLLOW, &node);
-        if (r == SHIM_OUTSIDE)
-            r = ovl_sys_fstatat(at, place, st, flags);
-        else if (r == SHIM_INSIDE)
-            r = stat_found(node, st);
-    } while (shim_look_again(&call, &tried, r));
+    do
+        r = find_and_stat(&call, dirfd, path, st, flags);
+    while (shim_look_again(&call, &tried, r));
     return (int)shim_leave(&call, r);
+}
+
+static int look_for_access(struct shim_call *call, const char *path, int mode)
+{
+    int dirfd = AT_FDCWD;
+    struct ovl_node *node;
+    int r = shim_find(call, &dirfd, &path, OVL_FOLLOW, &node);
+    if (r == SHIM_OUTSIDE)
+        return ovl_sys_faccessat(dirfd, path, mode);
+    return r == SHIM_INSIDE ? ovl_access(&call->ctx, node, mode, false) : r;
 }
 
 static int hook_access(const char *path, int mode)
@@ -141,17 +153,22 @@ static int hook_access(const char *path, int mode)
         return (int)answer(ovl_sys_faccessat(AT_FDCWD, path, mode));
     int r;
     struct shim_try tried = shim_try(&call);
-    do {
-        int dirfd = AT_FDCWD;
-        const char *place = path;
-        struct ovl_node *node;
-        r = shim_find(&call, &dirfd, &place, OVL_FOLLOW, &node);
-        if (r == SHIM_OUTSIDE)
-            r = ovl_sys_faccessat(dirfd, place, mode);
-        else if (r == SHIM_INSIDE)
-            r = ovl_access(&call.ctx, node, mode, false);
-    } while (shim_look_again(&call, &tried, r));
+    do
+        r = look_for_access(&call, path, mode);
+    while (shim_look_again(&call, &tried, r));
     return (int)shim_leave(&call, r);
+}
+
+static ssize_t look_for_link(struct shim_call *call, const char *path, char *buf, size_t size)
+{
+    int dirfd = AT_FDCWD;
+    struct ovl_node *node;
+    int r = shim_find(call, &dirfd, &path, 0, &node);
+    if (r == SHIM_OUTSIDE)
+        return ovl_sys_raw(SYS_readlinkat, dirfd, OVL_SYS_PTR(path), OVL_SYS_PTR(buf), (long)size, 0, 0);
+    if (r < 0)
+        return r;
+    return node->exists ? ovl_sys_readlink(node->real, buf, size) : -ENOENT;
 }
 
 static ssize_t hook_readlink(const char *path, char *buf, size_t size)
@@ -161,16 +178,9 @@ static ssize_t hook_readlink(const char *path, char *buf, size_t size)
         return answer(ovl_sys_readlink(path, buf, size));
     ssize_t r;
     struct shim_try tried = shim_try(&call);
-    do {
-        int dirfd = AT_FDCWD;
-        const char *place = path;
-        struct ovl_node *node;
-        r = shim_find(&call, &dirfd, &place, 0, &node);
-        if (r == SHIM_OUTSIDE)
-            r = ovl_sys_raw(SYS_readlinkat, dirfd, OVL_SYS_PTR(place), OVL_SYS_PTR(buf), (long)size, 0, 0);
-        else if (r == SHIM_INSIDE)
-            r = node->exists ? ovl_sys_readlink(node->real, buf, size) : -ENOENT;
-    } while (shim_look_again(&call, &tried, r));
+    do
+        r = look_for_link(&call, path, buf, size);
+    while (shim_look_again(&call, &tried, r));
     return shim_leave(&call, r);
 }
 

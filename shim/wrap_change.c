@@ -21,24 +21,69 @@ static int find_name(struct shim_call *call, int *dirfd, const char **path, stru
 
 /* ---- making --------------------------------------------------------------------------------------- */
 
+enum kind { DIRECTORY, NODE, LINK };
+
+struct making {
+    enum kind kind;
+    mode_t mode;
+    dev_t dev;
+    const char *target;
+    int (*mknodat)(int dirfd, const char *path, mode_t mode, dev_t dev); /* the next library's, which has two */
+};
+
+static int make_inside(struct shim_call *call, struct ovl_node *node, const struct making *m)
+{
+    switch (m->kind) {
+    case DIRECTORY:
+        return ovl_mkdir(&call->ctx, node, m->mode);
+    case NODE:
+        return ovl_mknod(&call->ctx, node, m->mode, m->dev);
+    case LINK:
+        break;
+    }
+    if (!m->target)
+        return -EFAULT;
+    return strlen(m->target) >= OVL_REAL_MAX ? -ENAMETOOLONG : ovl_symlink(&call->ctx, m->target, node);
+}
+
+static int make_outside(int dirfd, const char *path, const struct making *m)
+{
+    switch (m->kind) {
+    case DIRECTORY:
+        return (int)shim_result(REAL(mkdirat)(dirfd, path, m->mode));
+    case NODE:
+        return (int)shim_result(m->mknodat(dirfd, path, m->mode, m->dev));
+    case LINK:
+        break;
+    }
+    return (int)shim_result(REAL(symlinkat)(m->target, dirfd, path));
+}
+
+static int find_and_make(struct shim_call *call, int dirfd, const char *path, const struct making *m)
+{
+    struct ovl_node *node;
+    int r = find_name(call, &dirfd, &path, &node);
+    if (r < 0)
+        return r;
+    return r == SHIM_INSIDE ? make_inside(call, node, m) : make_outside(dirfd, path, m);
+}
+
+static int make_at(struct shim_call *call, int dirfd, const char *path, const struct making *m)
+{
+    int r;
+    struct shim_try tried = shim_try(call);
+    do
+        r = find_and_make(call, dirfd, path, m);
+    while (shim_again(call, &tried, r));
+    return (int)shim_leave(call, r);
+}
+
 int wrap_mkdirat(int dirfd, const char *path, mode_t mode)
 {
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(mkdirat)(dirfd, path, mode);
-    int r;
-    struct shim_try tried = shim_try(&call);
-    do {
-        int at = dirfd;
-        const char *place = path;
-        struct ovl_node *node;
-        r = find_name(&call, &at, &place, &node);
-        if (r == SHIM_INSIDE)
-            r = ovl_mkdir(&call.ctx, node, mode);
-        else if (r == SHIM_OUTSIDE)
-            r = (int)shim_result(REAL(mkdirat)(at, place, mode));
-    } while (shim_again(&call, &tried, r));
-    return (int)shim_leave(&call, r);
+    return make_at(&call, dirfd, path, &(struct making){.kind = DIRECTORY, .mode = mode});
 }
 
 int wrap_mkdir(const char *path, mode_t mode)
@@ -51,19 +96,7 @@ int shim_mknodat(int (*next)(int, const char *, mode_t, dev_t), int dirfd, const
     struct shim_call call;
     if (!shim_begin(&call, "mknodat"))
         return next(dirfd, path, mode, dev);
-    int r;
-    struct shim_try tried = shim_try(&call);
-    do {
-        int at = dirfd;
-        const char *place = path;
-        struct ovl_node *node;
-        r = find_name(&call, &at, &place, &node);
-        if (r == SHIM_INSIDE)
-            r = ovl_mknod(&call.ctx, node, mode, dev);
-        else if (r == SHIM_OUTSIDE)
-            r = (int)shim_result(next(at, place, mode, dev));
-    } while (shim_again(&call, &tried, r));
-    return (int)shim_leave(&call, r);
+    return make_at(&call, dirfd, path, &(struct making){.kind = NODE, .mode = mode, .dev = dev, .mknodat = next});
 }
 
 int wrap_mknodat(int dirfd, const char *path, mode_t mode, dev_t dev)
@@ -86,31 +119,12 @@ int wrap_mkfifo(const char *path, mode_t mode)
     return wrap_mknodat(AT_FDCWD, path, mode | S_IFIFO, 0);
 }
 
-static int make_link(struct shim_call *call, const char *target, struct ovl_node *node)
-{
-    if (!target)
-        return -EFAULT;
-    return strlen(target) >= OVL_REAL_MAX ? -ENAMETOOLONG : ovl_symlink(&call->ctx, target, node);
-}
-
 int wrap_symlinkat(const char *target, int dirfd, const char *path)
 {
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(symlinkat)(target, dirfd, path);
-    int r;
-    struct shim_try tried = shim_try(&call);
-    do {
-        int at = dirfd;
-        const char *place = path;
-        struct ovl_node *node;
-        r = find_name(&call, &at, &place, &node);
-        if (r == SHIM_INSIDE)
-            r = make_link(&call, target, node);
-        else if (r == SHIM_OUTSIDE)
-            r = (int)shim_result(REAL(symlinkat)(target, at, place));
-    } while (shim_again(&call, &tried, r));
-    return (int)shim_leave(&call, r);
+    return make_at(&call, dirfd, path, &(struct making){.kind = LINK, .target = target});
 }
 
 int wrap_symlink(const char *target, const char *path)
@@ -240,12 +254,8 @@ static int refuse_link(struct shim_call *call, const struct place *to)
 /* Whether a path is that of a copy with several names, which was opened by one that only a lower layer has. */
 static bool is_linked(struct shim_call *call, const char *text, const struct ovl *ovl)
 {
-    const size_t mark = call->ctx.used;
-    char *merged = ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX);
-    const bool is_so = merged && ovl_linked_path(call->ctx.space, text, merged, OVL_PATH_MAX) > 0 &&
-                       strncmp(merged, ovl_mount(ovl), strlen(ovl_mount(ovl))) == 0;
-    ovl_ctx_reset(&call->ctx, mark);
-    return is_so;
+    char *merged = ovl_is_written(ovl, text) ? ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX) : NULL;
+    return merged && ovl_linked_path(call->ctx.space, text, merged, OVL_PATH_MAX) > 0;
 }
 
 /* Whether an open file that has names was opened in the overlay's upper by one that is gone: its others are there. */

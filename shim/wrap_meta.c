@@ -275,6 +275,16 @@ static int truncate_node(struct shim_call *call, struct ovl_node *node, off_t le
     return r < 0 ? r : ovl_change_exact(&call->ctx, node, set_length, &length);
 }
 
+static int find_and_truncate(struct shim_call *call, const char *path, off_t length)
+{
+    int dirfd = AT_FDCWD;
+    struct ovl_node *node;
+    int r = shim_find(call, &dirfd, &path, OVL_FOLLOW | OVL_CHANGE, &node);
+    if (r == SHIM_OUTSIDE)
+        return (int)shim_result(REAL(truncate)(path, length));
+    return r == SHIM_INSIDE ? truncate_node(call, node, length) : r;
+}
+
 int wrap_truncate(const char *path, off_t length)
 {
     struct shim_call call;
@@ -282,16 +292,9 @@ int wrap_truncate(const char *path, off_t length)
         return REAL(truncate)(path, length);
     int r;
     struct shim_try tried = shim_try(&call);
-    do {
-        int dirfd = AT_FDCWD;
-        const char *place = path;
-        struct ovl_node *node;
-        r = shim_find(&call, &dirfd, &place, OVL_FOLLOW | OVL_CHANGE, &node);
-        if (r == SHIM_INSIDE)
-            r = truncate_node(&call, node, length);
-        else if (r == SHIM_OUTSIDE)
-            r = (int)shim_result(REAL(truncate)(place, length));
-    } while (shim_again(&call, &tried, r));
+    do
+        r = find_and_truncate(&call, path, length);
+    while (shim_again(&call, &tried, r));
     return (int)shim_leave(&call, r);
 }
 

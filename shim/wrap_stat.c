@@ -90,6 +90,16 @@ int shim_fstat(const struct shim_stat_way *way, int fd, struct stat *st)
     return (int)shim_leave(&call, r);
 }
 
+static unsigned walk_flags(int flags)
+{
+    return OVL_TYPE | shim_follow_unless(flags & AT_SYMLINK_NOFOLLOW);
+}
+
+static bool has_known_flags(int flags)
+{
+    return !(flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH));
+}
+
 /* 1, the kernel's error, or 0: it must be looked up. */
 static int stat_outside(const struct shim_call *call, const char *path, unsigned walk, struct stat *st)
 {
@@ -113,11 +123,23 @@ static int stat_at_a_glance(struct shim_call *call, const struct shim_stat_way *
            ovl_spot_stat(&call->ctx, &spot.is, spot.dirfd, spot.path, st) && shim_is_settled(call);
 }
 
+static int find_and_stat(struct shim_call *call, const struct shim_stat_way *way, int dirfd, const char *path,
+                         struct stat *st, int flags)
+{
+    struct ovl_node *node;
+    int r = shim_find(call, &dirfd, &path, walk_flags(flags), &node);
+    if (r == SHIM_OUTSIDE)
+        return (int)shim_result(way->fstatat(dirfd, path, st, flags));
+    if (r < 0)
+        return r;
+    return has_known_flags(flags) ? ovl_stat(&call->ctx, node, st) : -EINVAL;
+}
+
 int shim_fstatat(const struct shim_stat_way *way, int dirfd, const char *path, struct stat *st, int flags)
 {
     if (shim_is_descriptor(dirfd, path, flags))
         return shim_fstat(way, dirfd, st);
-    const bool is_valid = !(flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH));
+    const bool is_valid = has_known_flags(flags);
     struct ovl_glance glance;
     if (is_valid && shim_sees_missing(path, &glance)) {
         errno = ENOENT;
@@ -128,21 +150,13 @@ int shim_fstatat(const struct shim_stat_way *way, int dirfd, const char *path, s
     if (!shim_begin(&call, "fstatat"))
         return way->fstatat(dirfd, path, st, flags);
     call.glance = is_valid ? &glance : NULL;
-    const unsigned walk = OVL_TYPE | shim_follow_unless(flags & AT_SYMLINK_NOFOLLOW);
-    int r = is_valid ? stat_at_a_glance(&call, way, dirfd, path, walk, st) : 0;
+    int r = is_valid ? stat_at_a_glance(&call, way, dirfd, path, walk_flags(flags), st) : 0;
     if (r != 0)
         return (int)shim_leave(&call, r < 0 ? r : 0);
     struct shim_try tried = shim_try(&call);
-    do {
-        int at = dirfd;
-        const char *place = path;
-        struct ovl_node *node;
-        r = shim_find(&call, &at, &place, walk, &node);
-        if (r == SHIM_INSIDE)
-            r = is_valid ? ovl_stat(&call.ctx, node, st) : -EINVAL;
-        else if (r == SHIM_OUTSIDE)
-            r = (int)shim_result(way->fstatat(at, place, st, flags));
-    } while (shim_look_again(&call, &tried, r));
+    do
+        r = find_and_stat(&call, way, dirfd, path, st, flags);
+    while (shim_look_again(&call, &tried, r));
     return (int)shim_leave(&call, r);
 }
 
@@ -205,6 +219,16 @@ static int statx_found(struct shim_call *call, struct ovl_node *node, int flags,
     return r;
 }
 
+static int find_and_statx(struct shim_call *call, int dirfd, const char *path, int flags, unsigned mask,
+                          struct statx *stx)
+{
+    struct ovl_node *node;
+    int r = shim_find(call, &dirfd, &path, walk_flags(flags), &node);
+    if (r == SHIM_OUTSIDE)
+        return (int)shim_result(REAL(statx)(dirfd, path, flags, mask, stx));
+    return r == SHIM_INSIDE ? statx_found(call, node, flags, mask, stx) : r;
+}
+
 int wrap_statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *stx)
 {
     if (shim_is_descriptor(dirfd, path, flags))
@@ -215,16 +239,9 @@ int wrap_statx(int dirfd, const char *path, int flags, unsigned mask, struct sta
         return REAL(statx)(dirfd, path, flags, mask, stx);
     int r;
     struct shim_try tried = shim_try(&call);
-    do {
-        int at = dirfd;
-        const char *place = path;
-        struct ovl_node *node;
-        r = shim_find(&call, &at, &place, OVL_TYPE | shim_follow_unless(flags & AT_SYMLINK_NOFOLLOW), &node);
-        if (r == SHIM_INSIDE)
-            r = statx_found(&call, node, flags, mask, stx);
-        else if (r == SHIM_OUTSIDE)
-            r = (int)shim_result(REAL(statx)(at, place, flags, mask, stx));
-    } while (shim_look_again(&call, &tried, r));
+    do
+        r = find_and_statx(&call, dirfd, path, flags, mask, stx);
+    while (shim_look_again(&call, &tried, r));
     return (int)shim_leave(&call, r);
 }
 

@@ -16,45 +16,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-/* ---- reading ------------------------------------------------------------------------------------- */
-
-static ssize_t get_found(const struct ovl_node *node, const char *name, void *value, size_t size)
-{
-    if (!node->exists)
-        return -ENOENT;
-    return ovl_is_private_xattr(name) ? -ENODATA : shim_result(REAL(lgetxattr)(node->real, name, value, size));
-}
-
-static ssize_t get(const char *path, unsigned follow, const char *name, void *value, size_t size)
-{
-    struct shim_call call;
-    ssize_t (*real)(const char *, const char *, void *, size_t) = follow ? REAL(getxattr) : REAL(lgetxattr);
-    if (!shim_begin(&call, follow ? "getxattr" : "lgetxattr"))
-        return real(path, name, value, size);
-    long r;
-    struct shim_try tried = shim_try(&call);
-    do {
-        int dirfd = AT_FDCWD;
-        const char *place = path;
-        struct ovl_node *node;
-        r = shim_find(&call, &dirfd, &place, follow, &node);
-        if (r == SHIM_INSIDE)
-            r = get_found(node, name, value, size);
-        else if (r == SHIM_OUTSIDE)
-            r = shim_result(real(place, name, value, size));
-    } while (shim_look_again(&call, &tried, r));
-    return shim_leave(&call, r);
-}
-
-ssize_t wrap_getxattr(const char *path, const char *name, void *value, size_t size)
-{
-    return get(path, OVL_FOLLOW, name, value, size);
-}
-
-ssize_t wrap_lgetxattr(const char *path, const char *name, void *value, size_t size)
-{
-    return get(path, 0, name, value, size);
-}
+/* ---- reading by descriptor ------------------------------------------------------------------------ */
 
 /* Where a read-only descriptor's lower file was copied up since: the copy, which has what is seen now. */
 static struct ovl_node *copy_of(struct shim_call *call, int fd)
@@ -138,37 +100,6 @@ static ssize_t list_public(struct shim_call *call, const struct source *source, 
     return length;
 }
 
-static ssize_t list_names(const char *path, unsigned follow, char *list, size_t size)
-{
-    struct shim_call call;
-    ssize_t (*real)(const char *, char *, size_t) = follow ? REAL(listxattr) : REAL(llistxattr);
-    if (!shim_begin(&call, follow ? "listxattr" : "llistxattr"))
-        return real(path, list, size);
-    long r;
-    struct shim_try tried = shim_try(&call);
-    do {
-        int dirfd = AT_FDCWD;
-        const char *place = path;
-        struct ovl_node *node;
-        r = shim_find(&call, &dirfd, &place, follow, &node);
-        if (r == SHIM_INSIDE)
-            r = node->exists ? list_public(&call, &(struct source){node->real, -1}, list, size) : -ENOENT;
-        else if (r == SHIM_OUTSIDE)
-            r = shim_result(real(place, list, size));
-    } while (shim_look_again(&call, &tried, r));
-    return shim_leave(&call, r);
-}
-
-ssize_t wrap_listxattr(const char *path, char *list, size_t size)
-{
-    return list_names(path, OVL_FOLLOW, list, size);
-}
-
-ssize_t wrap_llistxattr(const char *path, char *list, size_t size)
-{
-    return list_names(path, 0, list, size);
-}
-
 ssize_t wrap_flistxattr(int fd, char *list, size_t size)
 {
     struct shim_call call;
@@ -180,6 +111,79 @@ ssize_t wrap_flistxattr(int fd, char *list, size_t size)
     long r = !copy && shim_find_fd(&call, fd, &node) == SHIM_OUTSIDE ? list_source(&source, list, size)
                                                                      : list_public(&call, &source, list, size);
     return shim_leave(&call, r);
+}
+
+/* ---- reading by path ------------------------------------------------------------------------------- */
+
+struct question {
+    const char *function; /* for the log */
+    bool lists;           /* which attributes there are; else what one of them is */
+    const char *name;
+    void *buf;
+    size_t size;
+};
+
+static ssize_t ask_outside(const char *path, unsigned follow, const struct question *q)
+{
+    if (q->lists)
+        return shim_result(follow ? REAL(listxattr)(path, q->buf, q->size) : REAL(llistxattr)(path, q->buf, q->size));
+    return shim_result(follow ? REAL(getxattr)(path, q->name, q->buf, q->size)
+                              : REAL(lgetxattr)(path, q->name, q->buf, q->size));
+}
+
+static ssize_t ask_inside(struct shim_call *call, const struct ovl_node *node, const struct question *q)
+{
+    if (!node->exists)
+        return -ENOENT;
+    if (q->lists)
+        return list_public(call, &(struct source){node->real, -1}, q->buf, q->size);
+    return ovl_is_private_xattr(q->name) ? -ENODATA
+                                         : shim_result(REAL(lgetxattr)(node->real, q->name, q->buf, q->size));
+}
+
+static ssize_t find_and_ask(struct shim_call *call, const char *path, unsigned follow, const struct question *q)
+{
+    int dirfd = AT_FDCWD;
+    struct ovl_node *node;
+    int r = shim_find(call, &dirfd, &path, follow, &node);
+    if (r < 0)
+        return r;
+    return r == SHIM_INSIDE ? ask_inside(call, node, q) : ask_outside(path, follow, q);
+}
+
+static ssize_t ask(const char *path, unsigned follow, const struct question *q)
+{
+    struct shim_call call;
+    ssize_t r;
+    if (!shim_begin(&call, q->function)) {
+        r = ask_outside(path, follow, q);
+        return r < 0 ? -1 : r;
+    }
+    struct shim_try tried = shim_try(&call);
+    do
+        r = find_and_ask(&call, path, follow, q);
+    while (shim_look_again(&call, &tried, r));
+    return shim_leave(&call, r);
+}
+
+ssize_t wrap_getxattr(const char *path, const char *name, void *value, size_t size)
+{
+    return ask(path, OVL_FOLLOW, &(struct question){"getxattr", false, name, value, size});
+}
+
+ssize_t wrap_lgetxattr(const char *path, const char *name, void *value, size_t size)
+{
+    return ask(path, 0, &(struct question){"lgetxattr", false, name, value, size});
+}
+
+ssize_t wrap_listxattr(const char *path, char *list, size_t size)
+{
+    return ask(path, OVL_FOLLOW, &(struct question){"listxattr", true, NULL, list, size});
+}
+
+ssize_t wrap_llistxattr(const char *path, char *list, size_t size)
+{
+    return ask(path, 0, &(struct question){"llistxattr", true, NULL, list, size});
 }
 
 /* ---- changing ------------------------------------------------------------------------------------- */
@@ -256,7 +260,7 @@ static int change_place(void *arg)
 static long change_upper(struct shim_call *call, const struct ovl_node *node, int fd, struct change *c)
 {
     struct changing changing = {&call->ctx, node, c, fd};
-    bool is_search = S_ISDIR(node->st.st_mode) && strcmp(c->name, "system.posix_acl_access") == 0;
+    bool is_search = S_ISDIR(node->st.st_mode) && strcmp(c->name, OVL_ACL_ACCESS) == 0;
     return is_search ? ovl_change_search(node, change_place, &changing) : change_place(&changing);
 }
 
@@ -277,6 +281,16 @@ static long change_outside(const char *path, unsigned follow, const struct chang
                               : REAL(lsetxattr)(path, c->name, c->value, c->size, c->flags));
 }
 
+static long find_and_change(struct shim_call *call, const char *path, unsigned follow, struct change *c)
+{
+    int dirfd = AT_FDCWD;
+    struct ovl_node *node;
+    int r = shim_find(call, &dirfd, &path, follow | OVL_CHANGE, &node);
+    if (r == SHIM_OUTSIDE)
+        return change_outside(path, follow, c);
+    return r == SHIM_INSIDE ? change_node(call, node, follow, c) : r;
+}
+
 static int change(const char *path, unsigned follow, struct change *c)
 {
     struct shim_call call;
@@ -284,16 +298,9 @@ static int change(const char *path, unsigned follow, struct change *c)
         return change_outside(path, follow, c) < 0 ? -1 : 0;
     long r;
     struct shim_try tried = shim_try(&call);
-    do {
-        int dirfd = AT_FDCWD;
-        const char *place = path;
-        struct ovl_node *node;
-        r = shim_find(&call, &dirfd, &place, follow | OVL_CHANGE, &node);
-        if (r == SHIM_INSIDE)
-            r = change_node(&call, node, follow, c);
-        else if (r == SHIM_OUTSIDE)
-            r = change_outside(place, follow, c);
-    } while (shim_again(&call, &tried, r));
+    do
+        r = find_and_change(&call, path, follow, c);
+    while (shim_again(&call, &tried, r));
     return (int)shim_leave(&call, r);
 }
 
