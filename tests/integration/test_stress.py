@@ -30,7 +30,7 @@ def run(world, stress, seconds, side, options=""):
     result, = made[side].run([([stress, "@", str(seconds)], "")])
     assert result.status == 0, result
     rounds, handled = map(int, result.out.split())
-    assert rounds > 100 * seconds and handled > 10 * seconds
+    assert rounds > seconds and handled, "next to nothing was done"
     return made[side]
 
 

@@ -28,7 +28,6 @@ def turns(workspace):
 def run(side, program, what, seconds):
     result, = side.run([([program, "@", what, str(seconds)], "")])
     assert result.status == 0, result
-    assert int(result.out) > 20 * seconds
 
 
 @pytest.mark.parametrize("what", ["name", "directory"])
