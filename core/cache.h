@@ -132,12 +132,6 @@ static inline uint64_t hash_of(const char *name, size_t n)
     return hash;
 }
 
-/* What is kept of it. */
-static inline uint32_t short_hash(uint64_t hash)
-{
-    return (uint32_t)(hash >> 32);
-}
-
 static inline size_t size_of_name(size_t length)
 {
     return (sizeof(struct name) + length + 1 + 7) & ~(size_t)7;
@@ -149,29 +143,34 @@ static inline struct names *names_of(struct ovl_cache *cache, const struct direc
     return ref ? ovl_cache_at(cache, ref) : NULL;
 }
 
-/* Names are short, and memcmp is a call. */
+static inline bool are_same_eight(const char *a, const char *b)
+{
+    uint64_t x, y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return x == y;
+}
+
+/* Names are short, and memcmp is a call.  The last eight may be compared with some of those before once more. */
 static inline bool is_same_text(const char *a, const char *b, size_t n)
 {
-    for (; n >= sizeof(uint64_t); n -= sizeof(uint64_t), a += sizeof(uint64_t), b += sizeof(uint64_t)) {
-        uint64_t x, y;
-        memcpy(&x, a, sizeof x);
-        memcpy(&y, b, sizeof y);
-        if (x != y)
+    size_t i = 0;
+    if (n < sizeof(uint64_t)) {
+        while (i < n && a[i] == b[i])
+            i++;
+        return i == n;
+    }
+    for (; i + sizeof(uint64_t) < n; i += sizeof(uint64_t))
+        if (!are_same_eight(a + i, b + i))
             return false;
-    }
-    while (n > 0 && *a == *b) {
-        a++;
-        b++;
-        n--;
-    }
-    return n == 0;
+    return are_same_eight(a + n - sizeof(uint64_t), b + n - sizeof(uint64_t));
 }
 
 /* The name, NULL when the table has none; *lost when that can't be told. */
 static inline struct name *find_hashed(struct ovl_cache *cache, const struct names *names, const char *text, size_t n,
                                        uint64_t whole, bool *lost)
 {
-    const uint32_t hash = short_hash(whole);
+    const uint32_t hash = ovl_hash_fold(whole);
     uint32_t ref = __atomic_load_n(&names->head[hash & names->mask], __ATOMIC_ACQUIRE);
     while (ref) {
         struct name *name = ovl_cache_at(cache, ref);
@@ -193,7 +192,7 @@ static inline struct name *find(struct ovl_cache *cache, const struct names *nam
 
 static inline void fill_name(struct name *name, uint64_t word, uint64_t ino, const char *text, size_t n)
 {
-    *name = (struct name){.word = word, .ino = ino, .hash = short_hash(hash_of(text, n)), .length = (uint8_t)n};
+    *name = (struct name){.word = word, .ino = ino, .hash = ovl_hash_fold(hash_of(text, n)), .length = (uint8_t)n};
     memcpy(name->text, text, n);
     name->text[n] = '\0';
 }

@@ -52,14 +52,15 @@ struct place {
 
 unsigned ovl_way_number(const char *text, size_t n)
 {
+    const uint64_t factor = UINT64_C(0x9e3779b97f4a7c15); /* takes every bit up into the highest ones */
     uint64_t hash = n, part;
     for (; n >= sizeof part; n -= sizeof part, text += sizeof part) {
         memcpy(&part, text, sizeof part);
-        hash = (hash ^ part) * UINT64_C(0x9e3779b97f4a7c15);
+        hash = (hash ^ part) * factor;
     }
-    for (; n > 0; n--)
-        hash = ovl_hash_add(hash, *text++);
-    return (unsigned)(hash >> 58);
+    for (part = 0; n > 0; n--)
+        part = part << 8 | (unsigned char)*text++;
+    return (unsigned)((hash ^ part) * factor >> 58);
 }
 
 static bool take(struct way *way)

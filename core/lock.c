@@ -316,7 +316,7 @@ static int bucket_of(const char *path, size_t length)
     uint64_t hash = OVL_HASH_BEGIN;
     for (size_t i = 0; i < length; i++)
         hash = ovl_hash_add(hash, path[i]);
-    return (int)((hash >> 32) % BUCKETS);
+    return (int)(ovl_hash_fold(hash) % BUCKETS);
 }
 
 /* The bucket of the directory that the name is in. */

@@ -31,6 +31,11 @@ static inline uint64_t ovl_hash_add(uint64_t hash, char c)
 {
     return (hash ^ (unsigned char)c) * UINT64_C(0x100000001b3);
 }
+/* For a number with fewer bits: the last characters do not reach those in the middle, which begin the upper half. */
+static inline uint32_t ovl_hash_fold(uint64_t hash)
+{
+    return (uint32_t)(hash ^ hash >> 32);
+}
 /* Whether `path` is `dir` or lies below it (both without trailing slash, "" is the root). */
 bool ovl_is_below(const char *path, const char *dir, size_t dir_length);
 

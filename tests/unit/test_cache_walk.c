@@ -216,6 +216,22 @@ static void there_may_be_many_ways(void **state)
     agree_on_name(f, path);
 }
 
+/* Whatever the length of the path to them. */
+static void ways_to_numbered_directories(void **state)
+{
+    enum { DIRECTORIES = 32 };
+    (void)state;
+    for (int length = 1; length <= 16; length++) {
+        uint64_t taken = 0;
+        for (int i = 0; i < DIRECTORIES; i++) {
+            char path[64];
+            const int n = snprintf(path, sizeof path, "%.*s%c", length, "/usr/share/directory", '0' + i);
+            taken |= UINT64_C(1) << ovl_way_number(path, (size_t)n);
+        }
+        assert_true(__builtin_popcountll(taken) > DIRECTORIES / 2);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +241,7 @@ int main(void)
         WALK_TEST(a_border_is_not_glanced_over),
         WALK_TEST(nothing_is_seen_of_an_earlier_run),
         WALK_TEST(there_may_be_many_ways),
+        cmocka_unit_test(ways_to_numbered_directories),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

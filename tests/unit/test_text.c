@@ -172,6 +172,25 @@ static void test_log_odd_files(void **state)
 }
 
 /* RFC 3629: each kind of character, and each kind of bytes that are none. */
+/* Names that are numbered must not all come to the same few places of a table. */
+static void test_hashes_of_numbered_names(void **state)
+{
+    static const char *const pattern[] = {"f%u", "%u", "file-%04u.c", "%u.txt"};
+    enum { NAMES = 128 };
+    (void)state;
+    for (size_t p = 0; p < sizeof pattern / sizeof *pattern; p++) {
+        unsigned taken[NAMES] = {0};
+        for (unsigned i = 0; i < NAMES; i++) {
+            char name[32];
+            uint64_t hash = OVL_HASH_BEGIN;
+            snprintf(name, sizeof name, pattern[p], i);
+            for (const char *c = name; *c; c++)
+                hash = ovl_hash_add(hash, *c);
+            assert_true(++taken[ovl_hash_fold(hash) % NAMES] <= 8);
+        }
+    }
+}
+
 static void test_utf8(void **state)
 {
     (void)state;
@@ -222,6 +241,7 @@ int main(void)
         cmocka_unit_test(test_append_shown),
         cmocka_unit_test(test_decimal),
         cmocka_unit_test(test_is_below),
+        cmocka_unit_test(test_hashes_of_numbered_names),
         cmocka_unit_test(test_utf8),
         cmocka_unit_test_setup_teardown(test_log_levels, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_log_long_lines, fixture_setup, fixture_teardown),
