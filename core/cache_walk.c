@@ -306,7 +306,7 @@ bool ovl_cache_recall(const struct ovl_ctx *ctx, const struct ovl_glance *glance
     return stand_in(glance->ovl, glance->cache, glance->record, glance->word, node);
 }
 
-bool ovl_glance_spot(struct ovl_ctx *ctx, const struct ovl_glance *glance, unsigned flags, struct ovl_spot *spot)
+bool ovl_glance_spot(const struct ovl_glance *glance, unsigned flags, char *real, size_t n, struct ovl_spot *spot)
 {
     const uint64_t word = glance->path ? glance->word : 0;
     const uint8_t type = type_of(word);
@@ -317,8 +317,7 @@ bool ovl_glance_spot(struct ovl_ctx *ctx, const struct ovl_glance *glance, unsig
         return false;
     const struct ovl_layer *in = &o->layer[layer];
     const size_t rest = glance->length - o->mount_length;
-    char *real = in->length + rest < OVL_REAL_MAX ? ovl_ctx_alloc(ctx, in->length + rest + 1) : NULL;
-    if (!real)
+    if (in->length + rest >= n)
         return false;
     memcpy(real, in->path, in->length);
     memcpy(real + in->length, glance->path + o->mount_length, rest + 1);

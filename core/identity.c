@@ -276,12 +276,12 @@ void ovl_identity_dir(struct ovl_ctx *ctx, const struct ovl_node *node, struct s
     identify_dir(ctx, node, st);
 }
 
-bool ovl_spot_stat(struct ovl_ctx *ctx, const struct ovl_spot *spot, int dirfd, const char *path, struct stat *st)
+bool ovl_spot_stat(struct ovl_space *space, const struct ovl_spot *spot, int dirfd, const char *path, struct stat *st)
 {
     if ((st->st_mode & S_IFMT) != spot->type)
         return false;
     const bool may_differ = spot->ovl->has_upper && (spot->layer == 0 || st->st_nlink > 1);
-    return !may_differ || ovl_identity(ctx->space, dirfd, path, AT_SYMLINK_NOFOLLOW, st) == 0;
+    return !may_differ || ovl_identity(space, dirfd, path, AT_SYMLINK_NOFOLLOW, st) == 0;
 }
 
 int ovl_stat(struct ovl_ctx *ctx, const struct ovl_node *node, struct stat *st)

@@ -313,14 +313,14 @@ struct ovl_spot {
     struct ovl *ovl;
     mode_t type;
     unsigned layer;
-    const char *real; /* its path there, in the context's memory */
+    const char *real; /* its path there, in the memory that was given for it */
 };
-/* Whether a glance was enough to tell it, with flags as for ovl_resolve(); the caller then makes its call there, and
- * asks ovl_resolve() where that fails. */
-bool ovl_glance_spot(struct ovl_ctx *ctx, const struct ovl_glance *glance, unsigned flags, struct ovl_spot *spot);
+/* Whether a glance was enough to tell it, with flags as for ovl_resolve(), and its path fits into the n bytes at real;
+ * the caller then makes its call there, and asks ovl_resolve() where that fails. */
+bool ovl_glance_spot(const struct ovl_glance *glance, unsigned flags, char *real, size_t n, struct ovl_spot *spot);
 /* ovl_stat() of it: *st is what (dirfd, path), which name the object, answered to lstat(2).  False when it is another
  * object by now. */
-bool ovl_spot_stat(struct ovl_ctx *ctx, const struct ovl_spot *spot, int dirfd, const char *path, struct stat *st);
+bool ovl_spot_stat(struct ovl_space *space, const struct ovl_spot *spot, int dirfd, const char *path, struct stat *st);
 /* ovl_resolve() of the path by what the glance told: 1 when *node is filled, or 0: ask ovl_resolve(). */
 int ovl_resolve_known(struct ovl_ctx *ctx, const struct ovl_glance *glance, unsigned flags, struct ovl_node *node);
 

@@ -43,25 +43,27 @@ static int glance_from(struct shim_call *call, int dirfd, const char *path, stru
     return ovl_moves_settled(space, call->moves) ? r : 0;
 }
 
+bool shim_see(const struct ovl_glance *glance, unsigned flags, char real[SHIM_SPOT_MAX], struct ovl_spot *spot)
+{
+    return glance->path && !shim_is_watched && ovl_glance_spot(glance, flags, real, SHIM_SPOT_MAX, spot);
+}
+
 int shim_look(struct shim_call *call, int dirfd, const char *path, unsigned flags, struct shim_spot *spot)
 {
-    struct ovl_glance own;
-    const struct ovl_glance *glance = call->glance;
-    const char *from = NULL;
-    if (!path || !*path || call->ctx.size == 0 || shim_is_watched)
+    struct ovl_glance glance;
+    const char *from;
+    if (!path || !*path || *path == '/' || call->ctx.size == 0 || shim_is_watched)
         return 0;
-    if (*path != '/') {
-        const size_t mark = call->ctx.used;
-        int r = glance_from(call, dirfd, path, &own, &from);
-        if (r <= 0) {
-            ovl_ctx_reset(&call->ctx, mark);
-            return r;
-        }
-        glance = &own;
+    const size_t mark = call->ctx.used;
+    int r = glance_from(call, dirfd, path, &glance, &from);
+    if (r <= 0) {
+        ovl_ctx_reset(&call->ctx, mark);
+        return r;
     }
-    if (!glance || !ovl_glance_spot(&call->ctx, glance, flags, &spot->is))
+    char *real = ovl_ctx_alloc(&call->ctx, OVL_REAL_MAX);
+    if (!real || !ovl_glance_spot(&glance, flags, real, OVL_REAL_MAX, &spot->is))
         return 0;
-    const bool is_near = from && spot->is.layer == call->layer;
+    const bool is_near = spot->is.layer == call->layer;
     spot->dirfd = is_near ? dirfd : AT_FDCWD;
     spot->path = is_near ? from : spot->is.real;
     return 1;

@@ -96,6 +96,19 @@ static bool is_plain_reading(int flags)
     return (flags & (O_ACCMODE | O_CREAT | O_TRUNC | O_DIRECTORY | O_PATH)) == O_RDONLY;
 }
 
+/* A descriptor, or an error: then it must be looked up, also to tell why it can't be opened. */
+static int read_at_once(const struct shim_way *way, const struct ovl_glance *glance, int flags)
+{
+    char real[SHIM_SPOT_MAX];
+    struct ovl_spot spot;
+    if (!way->ops->is_kernel || !shim_see(glance, walk_flags(flags), real, &spot) || !S_ISREG(spot.type))
+        return -EAGAIN;
+    int fd = ovl_open_exact_at(AT_FDCWD, real, flags, 0);
+    if (fd >= 0)
+        shim_fds_clear(fd);
+    return fd;
+}
+
 /* A descriptor, or an error; -EAGAIN: it must be looked up, also to tell why it can't be opened. */
 static int read_at_a_glance(struct shim_call *call, const struct shim_way *way, int dirfd, const char *path, int flags)
 {
@@ -121,6 +134,9 @@ int shim_open_at(const struct shim_way *way, const char *function, int dirfd, co
         errno = ENOENT;
         return -1;
     }
+    int r = is_plain_reading(flags) ? read_at_once(way, &glance, flags) : -EAGAIN;
+    if (r >= 0)
+        return r;
     struct shim_call call;
     if (!shim_begin(&call, function))
         return way->openat(dirfd, path, flags, mode);
@@ -133,7 +149,7 @@ int shim_open_at(const struct shim_way *way, const char *function, int dirfd, co
     unsigned walk = walk_flags(flags);
     if ((flags & O_CREAT) && ends_in_slash(path))
         walk = OVL_CHANGE | OVL_NAME; /* EISDIR, whatever is there */
-    int r = is_plain_reading(flags) ? read_at_a_glance(&call, way, dirfd, path, flags) : -EAGAIN;
+    r = is_plain_reading(flags) ? read_at_a_glance(&call, way, dirfd, path, flags) : -EAGAIN;
     if (r != -EAGAIN)
         return (int)shim_leave(&call, r);
     const char *place;

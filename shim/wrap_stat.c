@@ -111,6 +111,21 @@ static int stat_outside(const struct shim_call *call, const char *path, unsigned
     return r == 0;
 }
 
+static bool stat_at_once(const struct shim_stat_way *way, const struct ovl_glance *glance, unsigned walk,
+                         struct stat *st)
+{
+    char real[SHIM_SPOT_MAX];
+    struct ovl_spot spot;
+    if (!shim_see(glance, walk, real, &spot))
+        return false;
+    const int saved_errno = errno;
+    bool done = way->fstatat(AT_FDCWD, real, st, AT_SYMLINK_NOFOLLOW) == 0 &&
+                ovl_spot_stat(shim_space(), &spot, AT_FDCWD, real, st) &&
+                ovl_moves_settled(shim_space(), glance->moves);
+    errno = saved_errno;
+    return done;
+}
+
 /* 1, -ENOENT, or 0: it must be looked up. */
 static int stat_at_a_glance(struct shim_call *call, const struct shim_stat_way *way, int dirfd, const char *path,
                             unsigned walk, struct stat *st)
@@ -120,7 +135,7 @@ static int stat_at_a_glance(struct shim_call *call, const struct shim_stat_way *
     if (r <= 0)
         return r < 0 ? r : stat_outside(call, path, walk, st);
     return way->fstatat(spot.dirfd, spot.path, st, AT_SYMLINK_NOFOLLOW) == 0 &&
-           ovl_spot_stat(&call->ctx, &spot.is, spot.dirfd, spot.path, st) && shim_is_settled(call);
+           ovl_spot_stat(call->ctx.space, &spot.is, spot.dirfd, spot.path, st) && shim_is_settled(call);
 }
 
 static int find_and_stat(struct shim_call *call, const struct shim_stat_way *way, int dirfd, const char *path,
@@ -145,6 +160,8 @@ int shim_fstatat(const struct shim_stat_way *way, int dirfd, const char *path, s
         errno = ENOENT;
         return -1;
     }
+    if (is_valid && stat_at_once(way, &glance, walk_flags(flags), st))
+        return 0;
     path = shim_name_cwd(path, flags);
     struct shim_call call;
     if (!shim_begin(&call, "fstatat"))
