@@ -281,7 +281,6 @@ int ovl_glance(const struct ovl_space *space, const char *path, size_t length, s
 {
     struct place place;
     const size_t name = begin_of_last(path, length), n = length - name;
-    glance->moves = ovl_moves(space);
     glance->path = NULL;
     if (length >= OVL_REAL_MAX || is_special(path + name, n) || !go(space, path, name - 1, &place) ||
         !word_in(&place, path + name, n, &glance->word))

@@ -297,7 +297,7 @@ int ovl_resolve(struct ovl_ctx *ctx, const char *base, const char *path, unsigne
 
 /* What a glance at a path told: for ovl_resolve_known(), in the same call. */
 struct ovl_glance {
-    uint64_t moves;   /* ovl_moves() before */
+    uint64_t moves;   /* ovl_moves() before, which the caller has asked for */
     const char *path; /* NULL: nothing */
     size_t length, name;
     struct ovl *ovl;

@@ -53,8 +53,10 @@ bool shim_sees_missing(const char *path, struct ovl_glance *glance)
 {
     const struct ovl_space *space = shim_space();
     glance->path = NULL;
-    return space && path && *path == '/' && ovl_glance(space, path, strlen(path), glance) == -ENOENT &&
-           !shim_is_watched;
+    if (!space || !path || *path != '/')
+        return false;
+    glance->moves = ovl_moves(space);
+    return ovl_glance(space, path, strlen(path), glance) == -ENOENT && !shim_is_watched;
 }
 
 /* What was just made lies in the upper. */
@@ -428,6 +430,7 @@ static int find_known(struct shim_call *call, const char *path, unsigned flags, 
     const struct ovl_glance *glance = call->glance;
     call->glance = NULL; /* a later look is a new one */
     if (!glance) {
+        own.moves = ovl_moves(ctx->space);
         ovl_glance(ctx->space, path, strlen(path), &own);
         glance = &own;
     }

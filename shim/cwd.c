@@ -41,7 +41,8 @@ struct seen {
     uint64_t mark;
 };
 
-static bool read_slot(char *buf, struct seen *seen)
+/* n is the size of buf. */
+static bool read_slot(char *buf, size_t n, struct seen *seen, size_t *length)
 {
     seen->sequence = __atomic_load_n(&slot.sequence, __ATOMIC_ACQUIRE);
     if (seen->sequence & 1)
@@ -49,10 +50,10 @@ static bool read_slot(char *buf, struct seen *seen)
     seen->place = slot.place;
     seen->layer = slot.layer;
     seen->mark = slot.mark;
-    size_t length = slot.length;
-    if (seen->place == UNKNOWN || length >= OVL_PATH_MAX)
+    *length = slot.length;
+    if (seen->place == UNKNOWN || *length >= n)
         return false;
-    memcpy(buf, slot.path, length + 1);
+    memcpy(buf, slot.path, *length + 1);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     return __atomic_load_n(&slot.sequence, __ATOMIC_RELAXED) == seen->sequence;
 }
@@ -181,9 +182,15 @@ int shim_cwd_export(struct shim_call *call, char *buf)
 
 /* ---- asking --------------------------------------------------------------------------------------------------- */
 
-bool shim_cwd_is_inside(void)
+size_t shim_cwd_inside(const struct ovl_space *space, char *buf, size_t n, unsigned *layer)
 {
-    return is_kept() && __atomic_load_n(&slot.place, __ATOMIC_RELAXED) == INSIDE;
+    struct seen seen;
+    size_t length;
+    if (__atomic_load_n(&slot.place, __ATOMIC_RELAXED) != INSIDE || !is_kept() || !read_slot(buf, n, &seen, &length) ||
+        seen.place != INSIDE || ovl_moved_since(space, seen.mark))
+        return 0;
+    *layer = seen.layer;
+    return length;
 }
 
 int shim_cwd(struct shim_call *call, char *buf)
@@ -192,7 +199,8 @@ int shim_cwd(struct shim_call *call, char *buf)
     if (!is_kept())
         return ask_kernel(call, buf, true);
     struct seen seen;
-    if (read_slot(buf, &seen)) {
+    size_t length;
+    if (read_slot(buf, OVL_PATH_MAX, &seen, &length)) {
         if (seen.place == OUTSIDE || !ovl_moved_since(call->ctx.space, seen.mark)) {
             call->layer = seen.layer;
             return seen.place;

@@ -19,8 +19,9 @@ int shim_cwd(struct shim_call *call, char *buf);
 #define SHIM_CWD_TEXT_MAX (OVL_PATH_MAX + 32)
 int shim_cwd_export(struct shim_call *call, char *buf);
 
-/* A quick look that errs only towards no. */
-bool shim_cwd_is_inside(void);
+/* The same at once, if it is remembered, lies inside and is shorter than n: its length, and the layer that has it; else
+ * 0.  Directories may move meanwhile: ask ovl_moves() before. */
+size_t shim_cwd_inside(const struct ovl_space *space, char *buf, size_t n, unsigned *layer);
 
 /* The kernel's cwd has become this place, as this layer has it, found out since call->moves; path NULL: it must be
  * asked again.  SHIM_REMOVED: with the path of the parent. */

@@ -131,10 +131,16 @@ bool shim_fds_may_be_inside(int fd)
     return !e || __atomic_load_n(&e->kind, __ATOMIC_RELAXED) != SHIM_FD_OUTSIDE;
 }
 
-bool shim_fds_is_directory(int fd)
+size_t shim_fds_inside(const struct ovl_space *space, int fd, char *buf, size_t n, unsigned *layer)
 {
     const struct entry *e = entry_of(fd);
-    return e && __atomic_load_n(&e->kind, __ATOMIC_RELAXED) == SHIM_FD_INSIDE;
+    struct said said;
+    if (!e || __atomic_load_n(&e->kind, __ATOMIC_RELAXED) != SHIM_FD_INSIDE || n < PATH_SIZE ||
+        !read_entry(e, buf, &said) || said.kind != SHIM_FD_INSIDE || ovl_moved_since(space, said.mark) ||
+        !is_still(fd, &said))
+        return 0;
+    *layer = said.layer;
+    return strlen(buf);
 }
 
 enum shim_fd_kind shim_fds_get(struct shim_call *call, int fd, char *buf)

@@ -25,10 +25,11 @@ void shim_fds_set_outside(struct shim_call *call, int fd, const char *path);
 /* The entry, checked against the descriptor and brought up to date; path is copied into buf of OVL_PATH_MAX bytes, the
  * layer into call->layer. */
 enum shim_fd_kind shim_fds_get(struct shim_call *call, int fd, char *buf);
+/* The same at once, if it is a merged directory's and up to date, and shorter than n: the path's length, and the layer;
+ * else 0.  Directories may move meanwhile: ask ovl_moves() before. */
+size_t shim_fds_inside(const struct ovl_space *space, int fd, char *buf, size_t n, unsigned *layer);
 /* A quick look that errs only towards yes: false where fd was known for something else when it was opened. */
 bool shim_fds_may_be_inside(int fd);
-/* The same: false where fd was not known for a merged directory. */
-bool shim_fds_is_directory(int fd);
 void shim_fds_clear(int fd);
 void shim_fds_clear_range(unsigned first, unsigned last);
 void shim_fds_copy(int from, int to);

@@ -16,56 +16,52 @@
 #include <string.h>
 #include <sys/single_threaded.h>
 
-static bool may_be_inside(int dirfd)
+/* Where a relative path begins, with room for a slash: its length, or 0. */
+static size_t base_of(const struct ovl_space *space, int dirfd, char *buf, unsigned *layer)
 {
-    return dirfd == AT_FDCWD ? shim_cwd_is_inside() : shim_fds_is_directory(dirfd);
+    size_t n = dirfd == AT_FDCWD ? shim_cwd_inside(space, buf, SHIM_SPOT_MAX, layer)
+                                 : shim_fds_inside(space, dirfd, buf, SHIM_SPOT_MAX, layer);
+    if (n > 1)
+        buf[n++] = '/'; /* the root has one */
+    return n;
 }
 
-/* Glance at a relative path: *from is then the path, in the call's memory. */
-static int glance_from(struct shim_call *call, int dirfd, const char *path, struct ovl_glance *glance,
-                       const char **from)
+static int glance_from(struct ovl_space *space, int dirfd, const char *path, unsigned *layer, struct ovl_glance *glance,
+                       struct shim_spot *spot)
 {
-    struct ovl_space *space = call->ctx.space;
-    const size_t n = strlen(path);
-    char *whole =
-        n < OVL_REAL_MAX && may_be_inside(dirfd) ? ovl_ctx_alloc(&call->ctx, OVL_PATH_MAX + OVL_REAL_MAX) : NULL;
-    if (!whole)
+    const size_t n = strlen(path), base = base_of(space, dirfd, spot->merged, layer);
+    if (base == 0 || base + n >= SHIM_SPOT_MAX)
         return 0;
-    call->moves = ovl_moves(space);
-    if (shim_dir_place(call, dirfd, whole) != SHIM_INSIDE)
-        return 0;
-    size_t length = strlen(whole);
-    length -= length == 1; /* the root */
-    whole[length] = '/';
-    memcpy(whole + length + 1, path, n + 1);
-    *from = whole + length + 1;
-    int r = ovl_glance(space, whole, length + 1 + n, glance);
-    return ovl_moves_settled(space, call->moves) ? r : 0;
+    memcpy(spot->merged + base, path, n + 1);
+    spot->path = spot->merged + base;
+    int r = ovl_glance(space, spot->merged, base + n, glance);
+    return r < 0 && !shim_glance_holds(glance) ? 0 : r;
 }
 
-bool shim_see(const struct ovl_glance *glance, unsigned flags, char real[SHIM_SPOT_MAX], struct ovl_spot *spot)
+bool shim_glance_holds(const struct ovl_glance *glance)
 {
-    return glance->path && !shim_is_watched && ovl_glance_spot(glance, flags, real, SHIM_SPOT_MAX, spot);
+    return ovl_moves_settled(shim_space(), glance->moves);
 }
 
-int shim_look(struct shim_call *call, int dirfd, const char *path, unsigned flags, struct shim_spot *spot)
+int shim_look(int dirfd, const char *path, unsigned flags, struct ovl_glance *glance, struct shim_spot *spot)
 {
-    struct ovl_glance glance;
-    const char *from;
-    if (!path || !*path || *path == '/' || call->ctx.size == 0 || shim_is_watched)
+    struct ovl_space *space = shim_space();
+    unsigned layer = SHIM_NO_LAYER;
+    glance->path = NULL;
+    if (!space || !path || !*path)
         return 0;
-    const size_t mark = call->ctx.used;
-    int r = glance_from(call, dirfd, path, &glance, &from);
-    if (r <= 0) {
-        ovl_ctx_reset(&call->ctx, mark);
+    glance->moves = ovl_moves(space);
+    int r = *path == '/' ? ovl_glance(space, path, strlen(path), glance)
+                         : glance_from(space, dirfd, path, &layer, glance, spot);
+    if (shim_is_watched)
+        return 0;
+    if (r <= 0)
         return r;
-    }
-    char *real = ovl_ctx_alloc(&call->ctx, OVL_REAL_MAX);
-    if (!real || !ovl_glance_spot(&glance, flags, real, OVL_REAL_MAX, &spot->is))
+    if (!ovl_glance_spot(glance, flags, spot->real, SHIM_SPOT_MAX, &spot->is))
         return 0;
-    const bool is_near = spot->is.layer == call->layer;
+    const bool is_near = spot->is.layer == layer;
     spot->dirfd = is_near ? dirfd : AT_FDCWD;
-    spot->path = is_near ? from : spot->is.real;
+    spot->path = is_near ? spot->path : spot->is.real;
     return 1;
 }
 

@@ -96,31 +96,28 @@ static bool is_plain_reading(int flags)
     return (flags & (O_ACCMODE | O_CREAT | O_TRUNC | O_DIRECTORY | O_PATH)) == O_RDONLY;
 }
 
-/* A descriptor, or an error: then it must be looked up, also to tell why it can't be opened. */
-static int read_at_once(const struct shim_way *way, const struct ovl_glance *glance, int flags)
+/* A descriptor, or an error; -EAGAIN: it must be looked up, also to tell why it can't be opened. */
+__attribute__((noinline)) static int read_at_a_glance(const struct shim_way *way, int dirfd, const char *path,
+                                                      int flags, struct ovl_glance *glance)
 {
-    char real[SHIM_SPOT_MAX];
-    struct ovl_spot spot;
-    if (!way->ops->is_kernel || !shim_see(glance, walk_flags(flags), real, &spot) || !S_ISREG(spot.type))
+    struct shim_spot spot;
+    int r = shim_look(dirfd, path, walk_flags(flags), glance, &spot);
+    if (r < 0)
+        return r;
+    if (r == 0 || !is_plain_reading(flags) || !S_ISREG(spot.is.type) || !way->ops->is_kernel)
         return -EAGAIN;
-    int fd = ovl_open_exact_at(AT_FDCWD, real, flags, 0);
-    if (fd >= 0)
-        shim_fds_clear(fd);
+    if (*path != '/' && !shim_glance_holds(glance)) /* perhaps it begins elsewhere by now */
+        return -EAGAIN;
+    int fd = ovl_open_exact_at(spot.dirfd, spot.path, flags, 0);
+    if (fd < 0)
+        return -EAGAIN;
+    shim_fds_clear(fd);
     return fd;
 }
 
-/* A descriptor, or an error; -EAGAIN: it must be looked up, also to tell why it can't be opened. */
-static int read_at_a_glance(struct shim_call *call, const struct shim_way *way, int dirfd, const char *path, int flags)
+static int read_outside(const struct shim_call *call, const char *path, int flags)
 {
-    struct shim_spot spot;
-    int r = shim_look(call, dirfd, path, walk_flags(flags), &spot);
-    if (r < 0)
-        return r;
-    int fd = r == 0 ? shim_open_outside(call, path, flags) : -EAGAIN;
-    if (r > 0 && S_ISREG(spot.is.type) && way->ops->is_kernel) {
-        fd = ovl_open_exact_at(spot.dirfd, spot.path, flags, 0);
-        fd = fd < 0 ? -EAGAIN : fd;
-    }
+    int fd = shim_open_outside(call, path, flags);
     if (fd >= 0)
         shim_fds_clear(fd);
     return fd;
@@ -130,13 +127,13 @@ int shim_open_at(const struct shim_way *way, const char *function, int dirfd, co
 {
     const bool is_made = flags & O_CREAT || is_nameless(flags);
     struct ovl_glance glance;
-    if (!is_made && shim_sees_missing(path, &glance)) {
-        errno = ENOENT;
-        return -1;
-    }
-    int r = is_plain_reading(flags) ? read_at_once(way, &glance, flags) : -EAGAIN;
+    int r = is_made ? -EAGAIN : read_at_a_glance(way, dirfd, path, flags, &glance);
     if (r >= 0)
         return r;
+    if (r != -EAGAIN) {
+        errno = -r;
+        return -1;
+    }
     struct shim_call call;
     if (!shim_begin(&call, function))
         return way->openat(dirfd, path, flags, mode);
@@ -149,7 +146,7 @@ int shim_open_at(const struct shim_way *way, const char *function, int dirfd, co
     unsigned walk = walk_flags(flags);
     if ((flags & O_CREAT) && ends_in_slash(path))
         walk = OVL_CHANGE | OVL_NAME; /* EISDIR, whatever is there */
-    r = is_plain_reading(flags) ? read_at_a_glance(&call, way, dirfd, path, flags) : -EAGAIN;
+    r = is_plain_reading(flags) ? read_outside(&call, path, flags) : -EAGAIN;
     if (r != -EAGAIN)
         return (int)shim_leave(&call, r);
     const char *place;

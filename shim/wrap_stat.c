@@ -111,31 +111,19 @@ static int stat_outside(const struct shim_call *call, const char *path, unsigned
     return r == 0;
 }
 
-static bool stat_at_once(const struct shim_stat_way *way, const struct ovl_glance *glance, unsigned walk,
-                         struct stat *st)
-{
-    char real[SHIM_SPOT_MAX];
-    struct ovl_spot spot;
-    if (!shim_see(glance, walk, real, &spot))
-        return false;
-    const int saved_errno = errno;
-    bool done = way->fstatat(AT_FDCWD, real, st, AT_SYMLINK_NOFOLLOW) == 0 &&
-                ovl_spot_stat(shim_space(), &spot, AT_FDCWD, real, st) &&
-                ovl_moves_settled(shim_space(), glance->moves);
-    errno = saved_errno;
-    return done;
-}
-
 /* 1, -ENOENT, or 0: it must be looked up. */
-static int stat_at_a_glance(struct shim_call *call, const struct shim_stat_way *way, int dirfd, const char *path,
-                            unsigned walk, struct stat *st)
+__attribute__((noinline)) static int stat_at_a_glance(const struct shim_stat_way *way, int dirfd, const char *path,
+                                                      unsigned walk, struct stat *st, struct ovl_glance *glance)
 {
     struct shim_spot spot;
-    int r = shim_look(call, dirfd, path, walk, &spot);
+    int r = shim_look(dirfd, path, walk, glance, &spot);
     if (r <= 0)
-        return r < 0 ? r : stat_outside(call, path, walk, st);
-    return way->fstatat(spot.dirfd, spot.path, st, AT_SYMLINK_NOFOLLOW) == 0 &&
-           ovl_spot_stat(call->ctx.space, &spot.is, spot.dirfd, spot.path, st) && shim_is_settled(call);
+        return r;
+    const int saved_errno = errno;
+    r = way->fstatat(spot.dirfd, spot.path, st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        ovl_spot_stat(shim_space(), &spot.is, spot.dirfd, spot.path, st) && shim_glance_holds(glance);
+    errno = saved_errno;
+    return r;
 }
 
 static int find_and_stat(struct shim_call *call, const struct shim_stat_way *way, int dirfd, const char *path,
@@ -155,21 +143,23 @@ int shim_fstatat(const struct shim_stat_way *way, int dirfd, const char *path, s
     if (shim_is_descriptor(dirfd, path, flags))
         return shim_fstat(way, dirfd, st);
     const bool is_valid = has_known_flags(flags);
+    const unsigned walk = walk_flags(flags);
     struct ovl_glance glance;
-    if (is_valid && shim_sees_missing(path, &glance)) {
-        errno = ENOENT;
+    int r = is_valid ? stat_at_a_glance(way, dirfd, path, walk, st, &glance) : 0;
+    if (r > 0)
+        return 0;
+    if (r < 0) {
+        errno = -r;
         return -1;
     }
-    if (is_valid && stat_at_once(way, &glance, walk_flags(flags), st))
-        return 0;
     path = shim_name_cwd(path, flags);
     struct shim_call call;
     if (!shim_begin(&call, "fstatat"))
         return way->fstatat(dirfd, path, st, flags);
-    call.glance = is_valid ? &glance : NULL;
-    int r = is_valid ? stat_at_a_glance(&call, way, dirfd, path, walk_flags(flags), st) : 0;
+    r = is_valid ? stat_outside(&call, path, walk, st) : 0;
     if (r != 0)
         return (int)shim_leave(&call, r < 0 ? r : 0);
+    call.glance = is_valid ? &glance : NULL;
     struct shim_try tried = shim_try(&call);
     do
         r = find_and_stat(&call, way, dirfd, path, st, flags);
