@@ -47,9 +47,7 @@ void ovl_cache_enter(struct ovl_stack *stack, struct ovl_cache *cache, uint32_t 
 
 bool ovl_cache_believes(const struct ovl *o, uint64_t word)
 {
-    const uint8_t type = type_of(word);
-    const unsigned layer = layer_of(word);
-    if (type != DT_REG || state_of(word) != KNOWN || (o->has_upper && layer == 0))
+    if (state_of(word) != KNOWN || (o->has_upper && layer_of(word) == 0))
         return true;
     /* Another name of it may have been copied up. */
     return !ovl_shared_has_groups(__atomic_load_n(&o->shared, __ATOMIC_ACQUIRE));
@@ -227,8 +225,8 @@ static uint64_t describe(struct ovl_cache *cache, const struct ovl_node *node, u
         uint32_t record = make_record(cache, node);
         return record ? make_word(KNOWN, type, node->top, version, record) : 0;
     }
-    bool is_single = S_ISREG(mode) && node->st.st_nlink == 1;
-    if (S_ISREG(mode) && !is_single && !(o->has_upper && node->top == 0))
+    bool is_single = node->st.st_nlink == 1;
+    if (!is_single && !(o->has_upper && node->top == 0))
         return 0;
     return make_word(is_single ? SINGLE : KNOWN, type, node->top, version, 0);
 }

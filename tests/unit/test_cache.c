@@ -318,6 +318,22 @@ static void other_names_are_copied_up(void **state)
     AGREE(f, "/a/h1", "/b/h2", "/b/h3");
 }
 
+static void other_names_of_special_files_are_copied_up(void **state)
+{
+    struct fixture *f = *state;
+    make_node(f, "lower1/a/fifo", S_IFIFO | 0644, 0);
+    make_hard_link(f, "lower1/b/fifo", "lower1/a/fifo");
+    make_link(f, "lower1/a/link", "target");
+    make_hard_link(f, "lower1/b/link", "lower1/a/link");
+    fixture_open(f, "");
+    names(f, "/b");
+    AGREE(f, "/b/fifo", "/b/link");
+    assert_int_equal(op_copy_up(f, "/a/fifo", OVL_COPY_ALL), 0);
+    assert_int_equal(op_copy_up(f, "/a/link", OVL_COPY_ALL), 0);
+    assert_int_equal(chmod(real(f, "upper/a/fifo"), 0600), 0);
+    AGREE(f, "/b/fifo", "/b/link");
+}
+
 static void impure_directories_are_asked(void **state)
 {
     struct fixture *f = *state;
@@ -405,6 +421,7 @@ int main(void)
         CACHE_TEST(another_process_changes_the_type),
         CACHE_TEST(search_is_asked_for),
         CACHE_TEST(other_names_are_copied_up),
+        CACHE_TEST(other_names_of_special_files_are_copied_up),
         CACHE_TEST(impure_directories_are_asked),
         CACHE_TEST(whiteouts_of_every_form),
         CACHE_TEST(overlays_below_and_parts_that_pass),
