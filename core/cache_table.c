@@ -16,11 +16,12 @@ struct directory *ovl_cache_reach(struct ovl_cache *cache, const struct ovl *o, 
         *lost |= is_found(word) && child_of(word) && !dir;
         if (!dir || at >= length || (at == 0 && length == 1))
             return dir;
-        size_t begin = ++at;
-        while (at < length && path[at] != '/')
-            at++;
+        const size_t begin = ++at;
+        uint64_t hash = OVL_HASH_BEGIN;
+        for (; at < length && path[at] != '/'; at++)
+            hash = ovl_hash_add(hash, path[at]);
         const struct names *names = names_of(cache, dir);
-        struct name *name = names ? find(cache, names, path + begin, at - begin, lost) : NULL;
+        struct name *name = names ? find_hashed(cache, names, path + begin, at - begin, hash, lost) : NULL;
         if (!name)
             return NULL;
         word = load(&name->word);

@@ -28,13 +28,15 @@ int ovl_node_append(struct ovl_node *node, const char *name, size_t n)
 
 static void set_name(struct ovl_node *node)
 {
-    node->name = (size_t)(ovl_strrchr(node->path, '/') + 1 - node->path);
+    node->name = node->length;
+    while (node->path[node->name - 1] != '/')
+        node->name--;
 }
 
 void ovl_node_parent(struct ovl_node *node)
 {
-    size_t slash = (size_t)(ovl_strrchr(node->path, '/') - node->path);
-    node->length = slash ? slash : 1;
+    set_name(node);
+    node->length = node->name > 1 ? node->name - 1 : 1;
     node->path[node->length] = '\0';
     set_name(node);
 }
@@ -349,6 +351,17 @@ static size_t skip_plain(struct ovl_ctx *ctx, const struct ovl_node *node, size_
     return ovl_is_plain_directory(ctx, o->layer[k].path, rel, to - o->mount_length) ? to : at;
 }
 
+/* Without looking at each name on the way: 1 when the directory was found, 0 when it must be looked for, or why not. */
+static int locate_at_once(struct ovl_ctx *ctx, struct ovl_node *node, struct ovl *o, bool type_only)
+{
+    node->ovl = o;
+    set_name(node);
+    int r = ovl_lookup_path(ctx, node, type_only);
+    if (r <= 0)
+        return r;
+    return !node->exists ? -ENOENT : S_ISDIR(node->st.st_mode) ? 1 : -ENOTDIR;
+}
+
 static int locate(struct ovl_ctx *ctx, struct ovl_node *node, const char *path, bool type_only)
 {
     if (node->path != path) {
@@ -363,12 +376,15 @@ static int locate(struct ovl_ctx *ctx, struct ovl_node *node, const char *path, 
         set_name(node);
         return 0;
     }
+    int r = locate_at_once(ctx, node, region->ovl, type_only);
+    if (r != 0)
+        return r < 0 ? r : 0;
     size_t length = node->length;
     const struct ovl_anchor *anchor = ovl_anchor_of(ctx, region->ovl, node->path, length);
     size_t at = anchor && anchor->length > 1 ? anchor->length : region->ovl->mount_length;
     char after = node->path[at ? at : 1];
     int fds = ctx->fds;
-    int r = anchor ? locate_anchor(ctx, node, anchor) : locate_mount(ctx, node, region->ovl, type_only || at < length);
+    r = anchor ? locate_anchor(ctx, node, anchor) : locate_mount(ctx, node, region->ovl, type_only || at < length);
     node->path[at ? at : 1] = after;
     /* The rest of the path is still there behind what was cut off: take it name by name. */
     while (r == 0 && at < length && node->path[at] == '/' && node->path[at + 1]) {
