@@ -5,7 +5,7 @@
  * Every step that makes, replaces or hides a name holds this lock; data are copied without it.
  * A change of names in a directory holds the tree shared and the directory's bucket alone; moving
  * or removing whole directories holds the tree alone.  The words live in a mapped file, name their
- * owner (thread id and time of acquisition), and are taken over from a dead one: a killed process
+ * owner (thread id and a time at which it lived), and are taken over from a dead one: a killed process
  * leaves nothing locked.  What must hold: signals are blocked from first to last, so that no
  * handler can wait for what its own thread holds; no descriptor stays open.
  *
@@ -164,13 +164,20 @@ void ovl_shared_detach(struct ovl *o)
 
 /* ---- owners ------------------------------------------------------------------------------------- */
 
-/* Thread id in the low half, time of acquisition (hundredths of a second since boot) in the high. */
-static uint64_t owner_now(void)
+/* This thread's word; after fork, and in a vfork child, it is still the parent's. */
+static __thread uint64_t own_word __attribute__((tls_model("initial-exec")));
+
+/* Thread id in the low half, in the high a time at which that thread lived (hundredths of a second since boot). */
+static uint64_t own_owner(void)
 {
+    const uint32_t id = (uint32_t)ovl_sys_gettid();
+    if ((uint32_t)own_word == id)
+        return own_word;
     struct timespec now = {0, 0};
     ovl_sys_clock_gettime(CLOCK_BOOTTIME, &now);
     uint32_t time = (uint32_t)(now.tv_sec * 100 + now.tv_nsec / 10000000);
-    return (uint64_t)time << 32 | (uint32_t)ovl_sys_gettid();
+    own_word = (uint64_t)time << 32 | id;
+    return own_word;
 }
 
 /* Field 22 of /proc/TID/stat is the start time in clock ticks, here hundredths of a second; field 3
@@ -349,7 +356,7 @@ static int begin(struct ovl *o, struct ovl_held *held)
         return refusal(r);
     const uint64_t all = ~(uint64_t)0;
     ovl_sys_sigprocmask(SIG_BLOCK, &all, &held->signals);
-    held->owner = owner_now();
+    held->owner = own_owner();
     held->bucket[0] = held->bucket[1] = -1;
     held->word[0] = held->word[1] = NULL;
     held->before[0] = held->before[1] = held->after[0] = held->after[1] = 0;
