@@ -7,13 +7,15 @@
  * the copy's own number in the work directory: a symbolic link state/origin/DEV-INO whose target is "DEV:INO:BIRTH"
  * (and ":BIRTH" of the origin where that has several names, link_index.c), written in one call, read in one call, and
  * told from a stale one by the copy's birth time.  When the copy's last name goes, its record moves to state/gone,
- * where descriptors of it find it until the next run.  The filter in shared memory makes the look-up free for objects
- * that were never copied up.  No mark stands on upper files themselves.
+ * where descriptors of it find it until the next run: before, with a name that says so, and again after it.  The filter
+ * in shared memory makes the look-up free for objects that were never copied up.  No mark stands on upper files
+ * themselves.
  */
 #include "types.h"
 
 #define ORIGIN_DIR "/state/origin/"
 #define GONE_DIR "/state/gone/" /* of objects without a name, which some process may have open */
+#define GOING "-going"          /* behind the number of one that is about to lose its name */
 /* Numbers of directories on another file system than dir_dev are moved out of the way of its own. */
 #define FOREIGN_SHIFT 56
 
@@ -48,18 +50,26 @@ int ovl_birth(int dirfd, const char *path, int flags, uint64_t *birth)
     return r == -ENOSYS || r == -EPERM ? 0 : r; /* no such call (CONTRACT 4.6) */
 }
 
-static int record_path(const struct ovl *o, const char *dir, const struct stat *copy, char *out, size_t n)
+/* Where the record of a copy is, or may be. */
+struct place {
+    const char *dir, *suffix;
+};
+static const struct place recorded = {ORIGIN_DIR, ""}, going = {GONE_DIR, GOING}, gone = {GONE_DIR, ""};
+
+static int record_path(const struct ovl *o, struct place place, const struct stat *copy, char *out, size_t n)
 {
     char number[24];
     ssize_t at = ovl_append(out, n, 0, o->work);
     if (at >= 0)
-        at = ovl_append(out, n, (size_t)at, dir);
+        at = ovl_append(out, n, (size_t)at, place.dir);
     if (at >= 0)
         at = ovl_append(out, n, (size_t)at, ovl_decimal(number, copy->st_dev));
     if (at >= 0)
         at = ovl_append(out, n, (size_t)at, "-");
     if (at >= 0)
         at = ovl_append(out, n, (size_t)at, ovl_decimal(number, copy->st_ino));
+    if (at >= 0)
+        at = ovl_append(out, n, (size_t)at, place.suffix);
     return at < 0 ? (int)at : 0;
 }
 
@@ -81,7 +91,7 @@ int ovl_identity_record(struct ovl *o, int fd, const char *path, const struct st
     char target[TARGET_MAX];
     char number[24];
     struct ovl_shared *shared = ovl_shared(o);
-    if (!shared || record_path(o, ORIGIN_DIR, copy, record, sizeof record) < 0)
+    if (!shared || record_path(o, recorded, copy, record, sizeof record) < 0)
         return 0; /* without a record the number changes; the data are safe */
     uint64_t birth;
     ovl_birth(fd, path, fd == AT_FDCWD ? AT_SYMLINK_NOFOLLOW : AT_EMPTY_PATH, &birth);
@@ -106,31 +116,49 @@ int ovl_identity_record(struct ovl *o, int fd, const char *path, const struct st
     return r;
 }
 
-static void move_record(struct ovl *o, const struct stat *copy, const char *from_dir, const char *to_dir)
+static void move_record(struct ovl *o, const struct stat *copy, struct place from_place, struct place to_place)
 {
     char from[RECORD_MAX], to[RECORD_MAX];
     const struct ovl_shared *shared = ovl_shared(o);
     if (copy->st_nlink > 1 && !S_ISDIR(copy->st_mode))
         return; /* it has other names */
-    if (shared && ovl_shared_may_have(shared, copy->st_ino) && record_path(o, from_dir, copy, from, sizeof from) == 0 &&
-        record_path(o, to_dir, copy, to, sizeof to) == 0)
+    if (shared && ovl_shared_may_have(shared, copy->st_ino) &&
+        record_path(o, from_place, copy, from, sizeof from) == 0 && record_path(o, to_place, copy, to, sizeof to) == 0)
         ovl_sys_rename(from, to, 0);
 }
 
 void ovl_identity_forget(struct ovl *o, const struct stat *copy)
 {
-    move_record(o, copy, ORIGIN_DIR, GONE_DIR);
+    move_record(o, copy, recorded, going);
 }
 
-void ovl_identity_keep(struct ovl *o, const struct stat *copy)
+void ovl_identity_forgotten(struct ovl *o, const struct stat *copy, int result)
 {
-    move_record(o, copy, GONE_DIR, ORIGIN_DIR);
+    move_record(o, copy, going, result < 0 ? recorded : gone);
 }
 
-static void remove_record(struct ovl_ctx *ctx, struct ovl *o, const char *path)
+/* Who was about to remove a copy may have been killed before that: its record is one again, and, if the copy is gone, a
+ * stale one. */
+static bool take_back(struct ovl *o, const char *path)
 {
-    (void)ctx, (void)o;
-    ovl_sys_unlink(path);
+    char record[RECORD_MAX];
+    const char *number = ovl_strrchr(path, '/') + 1, *suffix = ovl_strrchr(number, '-');
+    ssize_t n = ovl_append(record, sizeof record, 0, o->work);
+    if (!suffix || !ovl_streq(suffix, GOING) || n < 0)
+        return false;
+    n = ovl_append(record, sizeof record, (size_t)n, ORIGIN_DIR);
+    n = n < 0 ? n : ovl_append(record, sizeof record, (size_t)n, number);
+    if (n < 0)
+        return false;
+    record[(size_t)n - (sizeof GOING - 1)] = '\0';
+    return ovl_sys_rename(path, record, 1u /* RENAME_NOREPLACE */) == 0;
+}
+
+static void clear_record(struct ovl_ctx *ctx, struct ovl *o, const char *path)
+{
+    (void)ctx;
+    if (!take_back(o, path))
+        ovl_sys_unlink(path);
 }
 
 void ovl_identity_start(struct ovl *o)
@@ -138,18 +166,19 @@ void ovl_identity_start(struct ovl *o)
     struct ovl_ctx ctx;
     if (ovl_ctx_begin(&ctx, NULL, NULL) < 0)
         return;
-    ovl_work_each(&ctx, o, GONE_DIR, remove_record);
+    ovl_work_each(&ctx, o, GONE_DIR, clear_record);
     ovl_ctx_end(&ctx);
 }
 
 /* The target of a record; of an object that has had a name when it was looked at, and has none any more, too. */
 static ssize_t read_target(const struct ovl *o, const struct stat *copy, char *target, size_t n)
 {
+    const struct place places[] = {recorded, going, gone, recorded}; /* in the order in which it moves, and back */
     char path[RECORD_MAX];
-    ssize_t r = record_path(o, ORIGIN_DIR, copy, path, sizeof path) < 0 ? -1 : ovl_sys_readlink(path, target, n);
-    if (r > 0 || record_path(o, GONE_DIR, copy, path, sizeof path) < 0)
-        return r;
-    return ovl_sys_readlink(path, target, n);
+    ssize_t r = -1;
+    for (size_t i = 0; r <= 0 && i < sizeof places / sizeof *places; i++)
+        r = record_path(o, places[i], copy, path, sizeof path) < 0 ? -1 : ovl_sys_readlink(path, target, n);
+    return r;
 }
 
 static bool read_record(struct ovl *o, const struct stat *copy, struct record *record)

@@ -171,10 +171,13 @@ static void settle(struct ovl_ctx *ctx, struct ovl *o, const struct ovl_group *g
     int r = ovl_sys_lstat(group->path, &st);
     if ((r < 0 && r != -ENOENT) || read_count(group, &count) != 1 || count > 0 || (r == 0 && st.st_nlink > 1))
         return;
-    if (r == 0)
+    if (r == 0) {
         ovl_identity_forget(o, &st);
-    if (r == 0 && ctx->ops->unlink(group->path) < 0)
-        return;
+        r = ctx->ops->unlink(group->path);
+        ovl_identity_forgotten(o, &st, r);
+        if (r < 0)
+            return;
+    }
     const struct ovl_group shown = beside(group, SHOWN), number = beside(group, COUNT);
     ovl_sys_unlink(shown.path);
     ovl_sys_unlink(number.path);

@@ -17,8 +17,7 @@ static int remove_and_forget(struct ovl_ctx *ctx, struct ovl_node *node, bool wh
 {
     ovl_identity_forget(node->ovl, &node->st);
     int r = remove(ctx, node, whiteout);
-    if (r < 0)
-        ovl_identity_keep(node->ovl, &node->st);
+    ovl_identity_forgotten(node->ovl, &node->st, r);
     return r;
 }
 

@@ -261,8 +261,8 @@ static int replace(struct ovl_ctx *ctx, const struct move *m)
     if (replaces)
         ovl_identity_forget(to->ovl, &to->st);
     r = move_over(ctx, m);
-    if (r < 0 && replaces)
-        ovl_identity_keep(to->ovl, &to->st);
+    if (replaces)
+        ovl_identity_forgotten(to->ovl, &to->st, r);
     if (r < 0)
         return r;
     /* Beside the object that has moved over it, a whiteout that stays hides nothing more. */

@@ -512,8 +512,8 @@ int ovl_identity_record(struct ovl *o, int fd, const char *path, const struct st
 /* A name of it is about to go: forget it, if that is the last one.  Before it goes: then its number may be that of
  * another process's copy. */
 void ovl_identity_forget(struct ovl *o, const struct stat *copy);
-/* The name did not go. */
-void ovl_identity_keep(struct ovl *o, const struct stat *copy);
+/* The name has gone, or could not go (result < 0). */
+void ovl_identity_forgotten(struct ovl *o, const struct stat *copy, int result);
 /* A run begins that shares the work directory with none: nobody has a forgotten object open. */
 void ovl_identity_start(struct ovl *o);
 /* The group of links that is recorded for it, if one is. */

@@ -150,9 +150,13 @@ static int first_entry(struct ovl_ctx *ctx, char *path, size_t length)
 static int discard_file(struct ovl_ctx *ctx, struct ovl *o, const char *path)
 {
     struct stat st;
-    if (o && ovl_sys_lstat(path, &st) == 0 && !S_ISDIR(st.st_mode))
+    const bool known = o && ovl_sys_lstat(path, &st) == 0 && !S_ISDIR(st.st_mode);
+    if (known)
         ovl_identity_forget(o, &st);
-    return ctx->ops->unlink(path);
+    int r = ctx->ops->unlink(path);
+    if (known)
+        ovl_identity_forgotten(o, &st, r);
+    return r;
 }
 
 static int discard_dir(struct ovl_ctx *ctx, struct ovl *o, const char *path)
@@ -162,8 +166,8 @@ static int discard_dir(struct ovl_ctx *ctx, struct ovl *o, const char *path)
     if (known)
         ovl_identity_forget(o, &st);
     int r = ctx->ops->rmdir(path);
-    if (r < 0 && known)
-        ovl_identity_keep(o, &st);
+    if (known)
+        ovl_identity_forgotten(o, &st, r);
     return r;
 }
 
