@@ -64,6 +64,15 @@ static inline long shim_result(long r)
     return r == -1 ? -errno : r;
 }
 
+/* The other way round, where no call was begun. */
+static inline int shim_return(int r)
+{
+    if (r >= 0)
+        return r;
+    errno = -r;
+    return -1;
+}
+
 /* What a call begins anew with when directories have moved, or a name has become something else. */
 struct shim_try {
     size_t used;

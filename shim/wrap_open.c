@@ -128,12 +128,8 @@ int shim_open_at(const struct shim_way *way, const char *function, int dirfd, co
     const bool is_made = flags & O_CREAT || is_nameless(flags);
     struct ovl_glance glance;
     int r = is_made ? -EAGAIN : read_at_a_glance(way, dirfd, path, flags, &glance);
-    if (r >= 0)
-        return r;
-    if (r != -EAGAIN) {
-        errno = -r;
-        return -1;
-    }
+    if (r != -EAGAIN)
+        return shim_return(r);
     struct shim_call call;
     if (!shim_begin(&call, function))
         return way->openat(dirfd, path, flags, mode);

@@ -100,10 +100,15 @@ static bool has_known_flags(int flags)
     return !(flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH));
 }
 
+static int open_outside(const struct shim_call *call, const char *path, unsigned walk)
+{
+    return shim_open_outside(call, path, O_PATH | O_CLOEXEC | (walk & OVL_FOLLOW ? 0 : O_NOFOLLOW));
+}
+
 /* 1, the kernel's error, or 0: it must be looked up. */
 static int stat_outside(const struct shim_call *call, const char *path, unsigned walk, struct stat *st)
 {
-    int fd = shim_open_outside(call, path, O_PATH | O_CLOEXEC | (walk & OVL_FOLLOW ? 0 : O_NOFOLLOW));
+    int fd = open_outside(call, path, walk);
     if (fd < 0)
         return fd == -EAGAIN ? 0 : fd;
     int r = ovl_sys_fstat(fd, st);
@@ -146,12 +151,8 @@ int shim_fstatat(const struct shim_stat_way *way, int dirfd, const char *path, s
     const unsigned walk = walk_flags(flags);
     struct ovl_glance glance;
     int r = is_valid ? stat_at_a_glance(way, dirfd, path, walk, st, &glance) : 0;
-    if (r > 0)
-        return 0;
-    if (r < 0) {
-        errno = -r;
-        return -1;
-    }
+    if (r != 0)
+        return shim_return(r > 0 ? 0 : r);
     path = shim_name_cwd(path, flags);
     struct shim_call call;
     if (!shim_begin(&call, "fstatat"))
@@ -187,6 +188,15 @@ int wrap_stat(const char *path, struct stat *st)
 int wrap_lstat(const char *path, struct stat *st)
 {
     return wrap_fstatat(AT_FDCWD, path, st, AT_SYMLINK_NOFOLLOW);
+}
+
+/* What identifies an object. */
+static struct stat identity_of(const struct statx *stx)
+{
+    return (struct stat){.st_mode = stx->stx_mode,
+                         .st_dev = makedev(stx->stx_dev_major, stx->stx_dev_minor),
+                         .st_ino = stx->stx_ino,
+                         .st_nlink = stx->stx_nlink};
 }
 
 static void set_statx_identity(struct statx *stx, const struct stat *st)
@@ -226,6 +236,37 @@ static int statx_found(struct shim_call *call, struct ovl_node *node, int flags,
     return r;
 }
 
+/* As stat_at_a_glance(). */
+__attribute__((noinline)) static int statx_at_a_glance(int dirfd, const char *path, int flags, unsigned mask,
+                                                       struct statx *stx, struct ovl_glance *glance)
+{
+    struct shim_spot spot;
+    int r = shim_look(dirfd, path, walk_flags(flags), glance, &spot);
+    if (r <= 0)
+        return r;
+    const int saved_errno = errno;
+    mask |= STATX_TYPE | STATX_INO | STATX_NLINK;
+    r = REAL(statx)(spot.dirfd, spot.path, flags | AT_SYMLINK_NOFOLLOW, mask, stx) == 0;
+    errno = saved_errno;
+    if (r == 0)
+        return 0;
+    struct stat st = identity_of(stx);
+    r = ovl_spot_stat(shim_space(), &spot.is, spot.dirfd, spot.path, &st) && shim_glance_holds(glance);
+    set_statx_identity(stx, &st);
+    return r;
+}
+
+/* As stat_outside(). */
+static int statx_outside(const struct shim_call *call, const char *path, int flags, unsigned mask, struct statx *stx)
+{
+    int fd = open_outside(call, path, walk_flags(flags));
+    if (fd < 0)
+        return fd == -EAGAIN ? 0 : fd;
+    int r = (int)shim_result(REAL(statx)(fd, "", flags | AT_EMPTY_PATH, mask, stx));
+    ovl_sys_close(fd);
+    return r < 0 ? r : 1;
+}
+
 static int find_and_statx(struct shim_call *call, int dirfd, const char *path, int flags, unsigned mask,
                           struct statx *stx)
 {
@@ -240,11 +281,20 @@ int wrap_statx(int dirfd, const char *path, int flags, unsigned mask, struct sta
 {
     if (shim_is_descriptor(dirfd, path, flags))
         return statx_fd(dirfd, path, flags, mask, stx);
+    const bool is_valid = has_known_flags(flags & ~AT_STATX_SYNC_TYPE) && !(mask & STATX__RESERVED) &&
+                          (flags & AT_STATX_SYNC_TYPE) != AT_STATX_SYNC_TYPE;
+    struct ovl_glance glance;
+    int r = is_valid ? statx_at_a_glance(dirfd, path, flags, mask, stx, &glance) : 0;
+    if (r != 0)
+        return shim_return(r > 0 ? 0 : r);
     path = shim_name_cwd(path, flags);
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(statx)(dirfd, path, flags, mask, stx);
-    int r;
+    r = is_valid ? statx_outside(&call, path, flags, mask, stx) : 0;
+    if (r != 0)
+        return (int)shim_leave(&call, r < 0 ? r : 0);
+    call.glance = is_valid ? &glance : NULL;
     struct shim_try tried = shim_try(&call);
     do
         r = find_and_statx(&call, dirfd, path, flags, mask, stx);
