@@ -399,21 +399,22 @@ static int clear_name(struct ovl_ctx *ctx, const char *real, const char *name)
         n = ovl_append(path, OVL_REAL_MAX, (size_t)n, "/");
     if (n >= 0)
         n = ovl_append(path, OVL_REAL_MAX, (size_t)n, name);
+    const bool is_mark = ovl_has_prefix(name, OVL_WH_PREFIX);
     int r = n < 0 ? (int)n : 0;
     struct stat st;
-    if (r == 0)
-        r = ovl_sys_lstat(path, &st);
-    if (r == 0 && !ovl_has_prefix(name, OVL_WH_PREFIX)) {
+    if (r == 0 && !is_mark && (r = ovl_sys_lstat(path, &st)) == 0) {
         r = ovl_is_whiteout(ctx, path, &st);
         if (r >= 0)
             r = r ? 0 : -ENOTEMPTY;
     }
-    if (r == 0 && S_ISDIR(st.st_mode) && ovl_has_prefix(name, OVL_WH_ASIDE))
+    if (r == 0)
+        r = ovl_sys_unlink(path);
+    if (r == -EISDIR && ovl_has_prefix(name, OVL_WH_ASIDE)) {
         ovl_work_discard(ctx, NULL, path); /* of a killed process */
-    else if (r == 0)
-        r = S_ISDIR(st.st_mode) ? -ENOTEMPTY : ovl_sys_unlink(path);
+        r = 0;
+    }
     ovl_ctx_reset(ctx, mark);
-    return r;
+    return r == -EISDIR ? -ENOTEMPTY : r;
 }
 
 /* A directory, and what is to be done with every name in it but ".", ".." and the opaque mark. */
