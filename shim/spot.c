@@ -73,10 +73,11 @@ static bool may_wait(int flags)
     return !(flags & (O_PATH | O_NONBLOCK)) && !__libc_single_threaded;
 }
 
-int shim_open_outside(const struct shim_call *call, const char *path, int flags)
+int shim_open_outside(const char *path, int flags)
 {
-    if (!path || *path != '/' || may_wait(flags) || !shim_real_is_libc() || call->ctx.size == 0 || shim_is_watched ||
-        shim_has_dotdot(path) || ovl_space_holds(call->ctx.space, path))
+    const struct ovl_space *space = shim_space();
+    if (!space || !path || *path != '/' || may_wait(flags) || !shim_real_is_libc() || shim_is_watched ||
+        shim_has_dotdot(path) || ovl_space_holds(space, path))
         return -EAGAIN;
     const struct ovl_open_how how = {.flags = ovl_openat2_flags(flags), .resolve = OVL_RESOLVE_NO_SYMLINKS};
     int fd = ovl_sys_openat2(AT_FDCWD, path, &how);

@@ -30,6 +30,6 @@ bool shim_glance_holds(const struct ovl_glance *glance);
 
 /* Open an absolute path that leads nowhere but outside, by the kernel at once, for reading or with O_PATH: a descriptor
  * or the kernel's error; -EAGAIN: ask shim_find(). */
-int shim_open_outside(const struct shim_call *call, const char *path, int flags);
+int shim_open_outside(const char *path, int flags);
 
 #endif

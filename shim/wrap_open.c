@@ -101,26 +101,19 @@ __attribute__((noinline)) static int read_at_a_glance(const struct shim_way *way
                                                       int flags, struct ovl_glance *glance)
 {
     struct shim_spot spot;
-    int r = shim_look(dirfd, path, walk_flags(flags), glance, &spot);
+    int r = shim_look(dirfd, path, walk_flags(flags), glance, &spot), fd = -EAGAIN;
     if (r < 0)
         return r;
-    if (r == 0 || !is_plain_reading(flags) || !S_ISREG(spot.is.type) || !way->ops->is_kernel)
+    if (!is_plain_reading(flags))
         return -EAGAIN;
-    if (*path != '/' && !shim_glance_holds(glance)) /* perhaps it begins elsewhere by now */
-        return -EAGAIN;
-    int fd = ovl_open_exact_at(spot.dirfd, spot.path, flags, 0);
-    if (fd < 0)
-        return -EAGAIN;
-    shim_fds_clear(fd);
-    return fd;
-}
-
-static int read_outside(const struct shim_call *call, const char *path, int flags)
-{
-    int fd = shim_open_outside(call, path, flags);
+    if (r == 0)
+        fd = shim_open_outside(path, flags);
+    else if (S_ISREG(spot.is.type) && way->ops->is_kernel &&
+             (*path == '/' || shim_glance_holds(glance))) /* else it begins elsewhere by now, perhaps */
+        fd = ovl_open_exact_at(spot.dirfd, spot.path, flags, 0);
     if (fd >= 0)
         shim_fds_clear(fd);
-    return fd;
+    return r > 0 && fd < 0 ? -EAGAIN : fd;
 }
 
 int shim_open_at(const struct shim_way *way, const char *function, int dirfd, const char *path, int flags, mode_t mode)
@@ -142,9 +135,6 @@ int shim_open_at(const struct shim_way *way, const char *function, int dirfd, co
     unsigned walk = walk_flags(flags);
     if ((flags & O_CREAT) && ends_in_slash(path))
         walk = OVL_CHANGE | OVL_NAME; /* EISDIR, whatever is there */
-    r = is_plain_reading(flags) ? read_outside(&call, path, flags) : -EAGAIN;
-    if (r != -EAGAIN)
-        return (int)shim_leave(&call, r);
     const char *place;
     struct shim_try tried = shim_try(&call);
     do {

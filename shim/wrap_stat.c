@@ -100,15 +100,15 @@ static bool has_known_flags(int flags)
     return !(flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH));
 }
 
-static int open_outside(const struct shim_call *call, const char *path, unsigned walk)
+static int open_outside(const char *path, unsigned walk)
 {
-    return shim_open_outside(call, path, O_PATH | O_CLOEXEC | (walk & OVL_FOLLOW ? 0 : O_NOFOLLOW));
+    return shim_open_outside(path, O_PATH | O_CLOEXEC | (walk & OVL_FOLLOW ? 0 : O_NOFOLLOW));
 }
 
 /* 1, the kernel's error, or 0: it must be looked up. */
-static int stat_outside(const struct shim_call *call, const char *path, unsigned walk, struct stat *st)
+static int stat_outside(const char *path, unsigned walk, struct stat *st)
 {
-    int fd = open_outside(call, path, walk);
+    int fd = open_outside(path, walk);
     if (fd < 0)
         return fd == -EAGAIN ? 0 : fd;
     int r = ovl_sys_fstat(fd, st);
@@ -116,14 +116,14 @@ static int stat_outside(const struct shim_call *call, const char *path, unsigned
     return r == 0;
 }
 
-/* 1, -ENOENT, or 0: it must be looked up. */
+/* 1, an error, or 0: it must be looked up. */
 __attribute__((noinline)) static int stat_at_a_glance(const struct shim_stat_way *way, int dirfd, const char *path,
                                                       unsigned walk, struct stat *st, struct ovl_glance *glance)
 {
     struct shim_spot spot;
     int r = shim_look(dirfd, path, walk, glance, &spot);
     if (r <= 0)
-        return r;
+        return r < 0 ? r : stat_outside(path, walk, st);
     const int saved_errno = errno;
     r = way->fstatat(spot.dirfd, spot.path, st, AT_SYMLINK_NOFOLLOW) == 0 &&
         ovl_spot_stat(shim_space(), &spot.is, spot.dirfd, spot.path, st) && shim_glance_holds(glance);
@@ -157,9 +157,6 @@ int shim_fstatat(const struct shim_stat_way *way, int dirfd, const char *path, s
     struct shim_call call;
     if (!shim_begin(&call, "fstatat"))
         return way->fstatat(dirfd, path, st, flags);
-    r = is_valid ? stat_outside(&call, path, walk, st) : 0;
-    if (r != 0)
-        return (int)shim_leave(&call, r < 0 ? r : 0);
     call.glance = is_valid ? &glance : NULL;
     struct shim_try tried = shim_try(&call);
     do
@@ -236,6 +233,17 @@ static int statx_found(struct shim_call *call, struct ovl_node *node, int flags,
     return r;
 }
 
+/* As stat_outside(). */
+static int statx_outside(const char *path, int flags, unsigned mask, struct statx *stx)
+{
+    int fd = open_outside(path, walk_flags(flags));
+    if (fd < 0)
+        return fd == -EAGAIN ? 0 : fd;
+    int r = (int)shim_result(REAL(statx)(fd, "", flags | AT_EMPTY_PATH, mask, stx));
+    ovl_sys_close(fd);
+    return r < 0 ? r : 1;
+}
+
 /* As stat_at_a_glance(). */
 __attribute__((noinline)) static int statx_at_a_glance(int dirfd, const char *path, int flags, unsigned mask,
                                                        struct statx *stx, struct ovl_glance *glance)
@@ -243,7 +251,7 @@ __attribute__((noinline)) static int statx_at_a_glance(int dirfd, const char *pa
     struct shim_spot spot;
     int r = shim_look(dirfd, path, walk_flags(flags), glance, &spot);
     if (r <= 0)
-        return r;
+        return r < 0 ? r : statx_outside(path, flags, mask, stx);
     const int saved_errno = errno;
     mask |= STATX_TYPE | STATX_INO | STATX_NLINK;
     r = REAL(statx)(spot.dirfd, spot.path, flags | AT_SYMLINK_NOFOLLOW, mask, stx) == 0;
@@ -254,17 +262,6 @@ __attribute__((noinline)) static int statx_at_a_glance(int dirfd, const char *pa
     r = ovl_spot_stat(shim_space(), &spot.is, spot.dirfd, spot.path, &st) && shim_glance_holds(glance);
     set_statx_identity(stx, &st);
     return r;
-}
-
-/* As stat_outside(). */
-static int statx_outside(const struct shim_call *call, const char *path, int flags, unsigned mask, struct statx *stx)
-{
-    int fd = open_outside(call, path, walk_flags(flags));
-    if (fd < 0)
-        return fd == -EAGAIN ? 0 : fd;
-    int r = (int)shim_result(REAL(statx)(fd, "", flags | AT_EMPTY_PATH, mask, stx));
-    ovl_sys_close(fd);
-    return r < 0 ? r : 1;
 }
 
 static int find_and_statx(struct shim_call *call, int dirfd, const char *path, int flags, unsigned mask,
@@ -291,9 +288,6 @@ int wrap_statx(int dirfd, const char *path, int flags, unsigned mask, struct sta
     struct shim_call call;
     if (!shim_enter(&call))
         return REAL(statx)(dirfd, path, flags, mask, stx);
-    r = is_valid ? statx_outside(&call, path, flags, mask, stx) : 0;
-    if (r != 0)
-        return (int)shim_leave(&call, r < 0 ? r : 0);
     call.glance = is_valid ? &glance : NULL;
     struct shim_try tried = shim_try(&call);
     do
