@@ -372,6 +372,10 @@ int image_read(struct image *image, const char *path, const char *name)
         complain("%s: %s", path, strerror(errno));
         return -1;
     }
+    if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode) && !S_ISBLK(st.st_mode)) {
+        complain("%s is no file, and would have to be read twice; write it to a file first", path);
+        return -1;
+    }
     const struct container c = {path, S_ISDIR(st.st_mode)};
     enum kind kind = c.is_dir ? KIND_LAYOUT : kind_of_file(path);
     if (kind == KIND_PLAIN && name) {

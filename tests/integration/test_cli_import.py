@@ -491,6 +491,16 @@ def test_refused(tool, case):
     assert sorted(os.listdir(tool.base)) == ["a.tar", "full", "text"]
 
 
+def test_a_pipe(tool):
+    """Whether it is an image is seen by reading it: of a pipe nothing would be left."""
+    put(tool, "a.tar", ONE)
+    done = tool.start(["sh", "-c", "cat a.tar | \"$1\" import --to d /dev/stdin", "sh", tool.program])
+    assert (done.status, done.out) == (3, "")
+    assert done.err == "ovl: /dev/stdin is no file, and would have to be read twice; write it to a file first\n"
+    done = tool.start(["sh", "-c", "\"$1\" import --to d /dev/stdin <a.tar", "sh", tool.program])
+    assert (done.status, done.err) == (0, "") and os.path.exists(f"{tool.base}/d/layer-001/f")
+
+
 def test_an_empty_directory_is_taken(tool):
     put(tool, "a.tar", ONE)
     os.mkdir(f"{tool.base}/d")
