@@ -203,6 +203,41 @@ static int make_link(struct extraction *x, char *path, const char *to)
     return r;
 }
 
+/* cpio's archives have the content with the last name of a file; what was there is replaced.  Its mode and times, which
+ * writing changes, are given once more. */
+static int fill_link(struct extraction *x, int fd, const char *path, const char *name, struct content *content,
+                     struct object *o)
+{
+    char self[40];
+    struct stat st;
+    int found = openat(fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (found < 0 || fstat(found, &st) < 0 || !S_ISREG(st.st_mode)) {
+        if (found >= 0)
+            close(found);
+        return refuse(x, path, "has content, and is a hard link to what can have none; nothing is imported");
+    }
+    snprintf(self, sizeof self, "/proc/self/fd/%d", found);
+    int to = chmod(self, S_IRUSR | S_IWUSR) < 0 ? -1 : open(self, O_WRONLY | O_TRUNC | O_CLOEXEC);
+    int r = to < 0 ? refuse_errno(x, path) : write_content(content, to);
+    if (to >= 0 && close(to) < 0 && r == 0)
+        r = refuse_errno(x, path);
+    if (r == 0 && object_dress(found, o) < 0)
+        r = refuse_errno(x, path);
+    close(found);
+    return r;
+}
+
+static int put_link(struct extraction *x, char *path, struct archive_entry *entry, struct object *o)
+{
+    const char *name;
+    int r = make_link(x, path, archive_entry_hardlink(entry));
+    if (r < 0 || !S_ISREG(o->st.st_mode) || archive_entry_size(entry) == 0)
+        return r;
+    struct content content = {x, path, archive_entry_size(entry)};
+    int fd = go_above(x, path, &name, false);
+    return fd < 0 ? -1 : fill_link(x, fd, path, name, &content, o);
+}
+
 /* ---- whiteouts --------------------------------------------------------------------------------------------- */
 
 static bool is_device_whiteout(const struct object *o)
@@ -251,7 +286,7 @@ static int put(struct extraction *x, char *path, struct archive_entry *entry, st
     if (r < 0)
         return r;
     if (archive_entry_hardlink(entry))
-        return make_link(x, path, archive_entry_hardlink(entry));
+        return put_link(x, path, entry, o);
     if (is_device_whiteout(o))
         return make_mark(x, fd, path, name);
     if (is_left_out(o)) {

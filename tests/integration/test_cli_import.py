@@ -50,6 +50,16 @@ def tar_bytes(*members, form=tarfile.PAX_FORMAT):
     return out.getvalue()
 
 
+def cpio_entry(magic, name, mode, content, owner, links=1, mtime=0, ino=2):
+    """One of cpio's two forms: 070701 ("newc"), 070707 ("odc")."""
+    name += b"\0"
+    if magic == b"070707":
+        head = b"%06o" * 7 % (1, ino, mode, owner, owner, links, 0) + b"%011o%06o%011o" % (mtime, len(name), len(content))
+        return magic + head + name + content
+    head = magic + b"%08x" * 13 % (ino, mode, owner, owner, links, mtime, len(content), 0, 0, 0, 0, len(name), 0) + name
+    return head + b"\0" * (-len(head) % 4) + content + b"\0" * (-len(content) % 4)
+
+
 def put(tool, name, data):
     path = f"{tool.base}/{name}"
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -122,6 +132,23 @@ def test_cpio_and_zip(tool):
         tool.own(f"{tool.base}/{name}")
         import_(tool, name)
         assert seen(f"{tool.base}/d/layer-001") == seen(f"{tool.base}/l"), name
+        shutil.rmtree(f"{tool.base}/d")
+
+
+def test_hard_links_of_cpio(tool, role):
+    """The last name has the content, in one form of cpio, and each has it in the other."""
+    for magic in (b"070701", b"070707"):
+        names = [(b"a", b""), (b"d/b", b""), (b"c", b"content")] if magic == b"070701" else [(b"a", b"content"), (b"b", b"content")]
+        data = b"".join(cpio_entry(magic, n, 0o104400, content, role.uid, links=len(names), mtime=7) for n, content in names)
+        data += b"".join(cpio_entry(magic, n, 0o120777, b"to", role.uid, links=2, ino=3) for n in (b"l", b"m"))
+        put(tool, "a.cpio", data + cpio_entry(magic, b"TRAILER!!!", 0, b"", 0))
+        import_(tool, "a.cpio")
+        found = [os.lstat(f"{tool.base}/d/layer-001/{n.decode()}") for n, _ in names]
+        assert {(st.st_ino, st.st_nlink, st.st_mode & 0o7777, st.st_mtime) for st in found} == {
+            (found[0].st_ino, len(names), 0o4400, 7)}
+        assert os.readlink(f"{tool.base}/d/layer-001/m") == "to"
+        os.chmod(f"{tool.base}/d/layer-001/a", 0o644)
+        assert open(f"{tool.base}/d/layer-001/a").read() == "content"
         shutil.rmtree(f"{tool.base}/d")
 
 
