@@ -183,23 +183,18 @@ static int make_object(struct extraction *x, int fd, const char *path, const cha
 }
 
 /* A file of the layer, found as the directory of any name is: not through links. */
-static int make_link(struct extraction *x, char *path, const char *to)
+static int make_link(struct extraction *x, char *path, char *target)
 {
-    char *target = path_of(x, to);
     const char *from_name, *name;
-    int r = target ? go_above(x, target, &from_name, false) : -1;
+    int r = go_above(x, target, &from_name, false);
     int from = r < 0 ? -1 : fcntl(r, F_DUPFD_CLOEXEC, 0);
     int fd = from < 0 ? -1 : go_above(x, path, &name, true);
-    if (fd < 0) {
+    if (fd < 0)
         r = -1;
-    } else if (linkat(from, from_name, fd, name, 0) < 0) {
+    else if ((r = make_room(x, fd, path, name, S_IFREG)) == 0 && linkat(from, from_name, fd, name, 0) < 0)
         r = errno == ENOENT ? refuse(x, target, NOT_THERE) : refuse_errno(x, path);
-    } else {
-        r = 0;
-    }
     if (from >= 0)
         close(from);
-    free(target);
     return r;
 }
 
@@ -227,14 +222,19 @@ static int fill_link(struct extraction *x, int fd, const char *path, const char 
     return r;
 }
 
-static int put_link(struct extraction *x, char *path, struct archive_entry *entry, struct object *o)
+/* What tar(1) is told to take twice is a link to itself the second time. */
+static int put_link(struct extraction *x, int fd, char *path, const char *name, struct archive_entry *entry,
+                    struct object *o)
 {
-    const char *name;
-    int r = make_link(x, path, archive_entry_hardlink(entry));
+    struct stat st;
+    char *target = path_of(x, archive_entry_hardlink(entry));
+    bool is_itself = target && strcmp(target, path) == 0 && fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    int r = is_itself ? 0 : target ? make_link(x, path, target) : -1;
+    free(target);
     if (r < 0 || !S_ISREG(o->st.st_mode) || archive_entry_size(entry) == 0)
         return r;
     struct content content = {x, path, archive_entry_size(entry)};
-    int fd = go_above(x, path, &name, false);
+    fd = go_above(x, path, &name, false); /* the link's target was elsewhere */
     return fd < 0 ? -1 : fill_link(x, fd, path, name, &content, o);
 }
 
@@ -282,11 +282,11 @@ static int put(struct extraction *x, char *path, struct archive_entry *entry, st
         return -1;
     if (strncmp(name, OVL_WH_PREFIX, OVL_WH_PREFIX_LENGTH) == 0)
         return put_whiteout(x, fd, path, name);
-    int r = make_room(x, fd, path, name, archive_entry_hardlink(entry) ? S_IFREG : o->st.st_mode);
+    if (archive_entry_hardlink(entry))
+        return put_link(x, fd, path, name, entry, o);
+    int r = make_room(x, fd, path, name, o->st.st_mode);
     if (r < 0)
         return r;
-    if (archive_entry_hardlink(entry))
-        return put_link(x, path, entry, o);
     if (is_device_whiteout(o))
         return make_mark(x, fd, path, name);
     if (is_left_out(o)) {

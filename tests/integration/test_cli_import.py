@@ -152,6 +152,17 @@ def test_hard_links_of_cpio(tool, role):
         shutil.rmtree(f"{tool.base}/d")
 
 
+def test_what_tar_was_told_to_take_twice(tool):
+    tool.layer("l", {"d/f": "f"})
+    subprocess.run(["tar", "-C", f"{tool.base}/l", "-cf", f"{tool.base}/a.tar", "d", "d/f"], check=True)
+    with tarfile.open(f"{tool.base}/a.tar") as tar:
+        assert [(m.name, m.linkname) for m in tar if m.islnk()] == [("d/f", "d/f")]
+    import_(tool, "a.tar")
+    assert open(f"{tool.base}/d/layer-001/d/f").read() == "f"
+    put(tool, "a.tar", tar_bytes(hardlink("f", "f")))
+    assert tool("import", "--to", "e", "a.tar").err == f"ovl: a.tar: f: {NO_FILE}\n"
+
+
 def test_names_that_are_written_otherwise(tool):
     """Absolute names are below the layer; a name that comes twice is the last one; what is missing above is made."""
     put(tool, "a.tar", tar_bytes(member("/abs/f", "1"), member("./dot//f", "2"), member("twice", "old"), member("twice", "new"),
