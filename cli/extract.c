@@ -297,6 +297,17 @@ static int put(struct extraction *x, char *path, struct archive_entry *entry, st
     return S_ISDIR(o->st.st_mode) ? make_directory(x, path, o) : make_object(x, fd, path, name, entry, o);
 }
 
+/* Why an entry would become something else than it is described as, or NULL. */
+static const char *misfit(struct archive_entry *entry)
+{
+    const la_int64_t uid = archive_entry_uid(entry), gid = archive_entry_gid(entry), end = (uid_t)-1;
+    if (uid < 0 || uid >= end || gid < 0 || gid >= end)
+        return "its owner or group is a number that none can have; nothing is imported";
+    if (!archive_entry_filetype(entry) && !archive_entry_hardlink(entry))
+        return "is of a kind that is not known; nothing is imported";
+    return NULL;
+}
+
 static int extract_entry(struct extraction *x, struct archive_entry *entry)
 {
     struct object o;
@@ -307,7 +318,8 @@ static int extract_entry(struct extraction *x, struct archive_entry *entry)
     if (!path)
         return -1;
     describe(entry, &o);
-    int r = put(x, path, entry, &o);
+    const char *why = misfit(entry);
+    int r = why ? refuse(x, path, why) : put(x, path, entry, &o);
     x->xattrs_left += o.lost_xattrs;
     xattrs_free(&o.xattrs);
     free(path);

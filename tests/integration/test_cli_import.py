@@ -447,6 +447,21 @@ def test_nothing_leaves_the_layer(tool, case):
     assert {k: v for k, v in now.items() if k} == {k: v for k, v in before.items() if k}
 
 
+@pytest.mark.parametrize("owner", [{"uid": 2**32 - 1}, {"gid": 2**32 - 1}, {"uid": 2**32}, {"gid": -1}], ids=str)
+def test_owners_that_none_can_have(tool, owner):
+    put(tool, "a.tar", tar_bytes(member("f", "f", mode=0o6755, **owner)))
+    done = tool("import", "--to", "d", "a.tar")
+    assert (done.status, done.err) == (
+        3, "ovl: a.tar: f: its owner or group is a number that none can have; nothing is imported\n")
+    assert os.listdir(tool.base) == ["a.tar"]
+
+
+def test_kinds_that_are_not_known(tool):
+    put(tool, "a.cpio", cpio_entry(b"070701", b"f", 0o644, b"content", 0) + cpio_entry(b"070701", b"TRAILER!!!", 0, b"", 0))
+    done = tool("import", "--to", "d", "a.cpio")
+    assert (done.status, done.err) == (3, "ovl: a.cpio: f: is of a kind that is not known; nothing is imported\n")
+
+
 def test_a_link_is_replaced_and_not_followed(tool):
     put(tool, "secret", b"secret")
     put(tool, "a.tar", tar_bytes(symlink("l", f"{tool.base}/secret"), member("l", "new", mode=0o777)))
