@@ -43,7 +43,8 @@ static const char help[] =
     "Nothing outside of DIR is reached: an archive is refused if a name has '..' in it, goes through a symbolic link,\n"
     "or is a hard link to what is not in the layer; absolute names are taken as below the layer.  Whiteouts are kept\n"
     "in the form of OCI.  For an ordinary user all is the user's own: set-id bits are kept where the archive's owner\n"
-    "is, too, and device nodes are left out.  Attributes that can't be set are left out.  DIR is closed to others.\n"
+    "is, too, and device nodes are left out.  Attributes that can't be set are left out, and so are access lists that\n"
+    "`tar --acls` has written (those of `tar --xattrs` are not).  DIR is closed to others.\n"
     "\n"
     "Exit status: 0; 2 for a wrong option; 3 when something can't be read or written, or was refused: then there is "
     "no\n"
@@ -288,7 +289,8 @@ static void print_result(const struct importing *im)
     if (im->devices_left)
         tell("%llu device nodes were left out: only root can make them", (unsigned long long)im->devices_left);
     if (im->xattrs_left)
-        tell("%llu objects are without extended attributes that could not be set", (unsigned long long)im->xattrs_left);
+        tell("%llu objects are without attributes or access lists that could not be set",
+             (unsigned long long)im->xattrs_left);
     if (im->options.json)
         print_json(im);
     else

@@ -127,6 +127,15 @@ static int write_content(void *arg, int fd)
 
 /* ---- objects ----------------------------------------------------------------------------------------------- */
 
+/* tar's own way to write access lists, by names of users, is not followed; tar --xattrs and images have attributes. */
+static bool has_list_of_tar(struct archive_entry *entry, const struct object *o)
+{
+    bool has = archive_entry_acl_types(entry) != 0;
+    for (size_t i = 0; i < o->xattrs.count; i++)
+        has &= strcmp(o->xattrs.at[i].name, OVL_ACL_ACCESS) != 0 && strcmp(o->xattrs.at[i].name, OVL_ACL_DEFAULT) != 0;
+    return has;
+}
+
 static void describe(struct archive_entry *entry, struct object *o)
 {
     const char *name;
@@ -142,6 +151,7 @@ static void describe(struct archive_entry *entry, struct object *o)
     while (archive_entry_xattr_next(entry, &name, &value, &size) == ARCHIVE_OK)
         if (!ovl_is_private_xattr(name))
             xattrs_add(&o->xattrs, name, value, size);
+    o->lost_xattrs = has_list_of_tar(entry, o);
 }
 
 static int make_directory(struct extraction *x, const char *path, struct object *o)
@@ -169,16 +179,14 @@ static bool is_left_out(const struct object *o)
 }
 
 static int make_object(struct extraction *x, int fd, const char *path, const char *name, struct archive_entry *entry,
-                       const struct object *described)
+                       struct object *o)
 {
     struct content content = {x, path, archive_entry_size_is_set(entry) ? archive_entry_size(entry) : -1};
-    struct object o = *described;
-    o.write = write_content;
-    o.arg = &content;
-    if (S_ISLNK(o.st.st_mode) && !o.target)
+    o->write = write_content;
+    o->arg = &content;
+    if (S_ISLNK(o->st.st_mode) && !o->target)
         return refuse(x, path, "a symbolic link without a target");
-    int r = object_make(fd, name, &o);
-    x->xattrs_left += o.lost_xattrs;
+    int r = object_make(fd, name, o);
     return r == -1 ? refuse_errno(x, path) : r;
 }
 

@@ -19,7 +19,8 @@ struct extraction {
     struct progress *progress;
     int64_t before; /* bytes of the archive that were told already */
     uint64_t objects, whiteouts;
-    uint64_t devices_left, xattrs_left; /* what only root could make; attributes that could not be set */
+    uint64_t devices_left; /* what only root could make */
+    uint64_t xattrs_left;  /* attributes and access lists that could not be set */
 };
 
 /* Make the objects below an open directory, which is closed.  0, or -1 after a message.

@@ -60,23 +60,36 @@ static bool is_acl(const struct xattr *x)
     return strcmp(x->name, OVL_ACL_ACCESS) == 0;
 }
 
-/* The access list, or all others. */
+/* The access list, or all others: how many were set, or -1. */
 static int set_xattrs(const struct place *p, struct object *o, bool acl)
 {
     char *path = p->flags ? path_in(p->dir, p->name) : NULL;
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < o->xattrs.count; i++) {
+    int count = 0;
+    for (size_t i = 0; count >= 0 && i < o->xattrs.count; i++) {
         const struct xattr *x = &o->xattrs.at[i];
         if (is_acl(x) != acl)
             continue;
         if ((path ? lsetxattr(path, x->name, x->value, x->size, 0)
-                  : setxattr(p->name, x->name, x->value, x->size, 0)) == 0)
+                  : setxattr(p->name, x->name, x->value, x->size, 0)) == 0) {
+            count++;
             continue;
-        r = is_droppable(errno) ? 0 : -1;
+        }
+        count = is_droppable(errno) ? count : -1;
         o->lost_xattrs = true;
     }
     free(path);
-    return r;
+    return count;
+}
+
+/* The permissions are those that the access list has given: of an archive with lists of two kinds, libarchive tells a
+ * mode that is neither's. */
+static int take_permissions(const struct place *p, mode_t *mode)
+{
+    struct stat now;
+    if (fstatat(p->dir, p->name, &now, p->flags) < 0)
+        return -1;
+    *mode = (*mode & ~(mode_t)0777) | (now.st_mode & 0777);
+    return 0;
 }
 
 /* The access list and the mode come last: they may forbid the rest, and a change of the owner takes bits away. */
@@ -86,7 +99,10 @@ static int dress(const struct place *p, struct object *o)
     if (set_owner(p, &o->st, &mode) < 0 || set_xattrs(p, o, false) < 0)
         return -1;
     const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, o->st.st_mtim};
-    if (utimensat(p->dir, p->name, times, p->flags) < 0 || set_xattrs(p, o, true) < 0)
+    if (utimensat(p->dir, p->name, times, p->flags) < 0)
+        return -1;
+    int lists = set_xattrs(p, o, true);
+    if (lists < 0 || (lists > 0 && take_permissions(p, &mode) < 0))
         return -1;
     return S_ISLNK(mode) ? 0 : fchmodat(p->dir, p->name, mode & 07777, 0);
 }
