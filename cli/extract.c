@@ -15,6 +15,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#define NO_DIRECTORY "goes through something that is no directory of this layer; nothing is imported"
 #define NOT_THERE "is not in this layer, and something is a hard link to it; nothing is imported"
 #define WH_RESERVED ".wh..wh." /* aufs' own, which OCI's layers inherited */
 
@@ -55,9 +56,23 @@ static char *path_of(const struct extraction *x, const char *name)
     return path;
 }
 
+/* Whether a directory on the way would have a mark's name: it would hide what is below it, and be in the mark's way.
+ * aufs had directories of its own with such names. */
+static bool goes_through_mark(const char *path)
+{
+    for (const char *slash; (slash = strchr(path, '/')); path = slash + 1)
+        if (strncmp(path, OVL_WH_OPAQUE "/", strlen(OVL_WH_OPAQUE "/")) == 0 ||
+            (strncmp(path, OVL_WH_PREFIX, OVL_WH_PREFIX_LENGTH) == 0 &&
+             strncmp(path, WH_RESERVED, strlen(WH_RESERVED)) != 0))
+            return true;
+    return false;
+}
+
 /* Go to the directory of a path; its last name is put into *name. */
 static int go_above(struct extraction *x, char *path, const char **name, bool make)
 {
+    if (goes_through_mark(path))
+        return refuse(x, path, NO_DIRECTORY);
     char *slash = strrchr(path, '/');
     *name = slash ? slash + 1 : path;
     if (slash)
@@ -68,7 +83,7 @@ static int go_above(struct extraction *x, char *path, const char **name, bool ma
     if (fd >= 0)
         return fd;
     if (errno == ENOTDIR || errno == ELOOP)
-        return refuse(x, path, "goes through something that is no directory of this layer; nothing is imported");
+        return refuse(x, path, NO_DIRECTORY);
     return !make && errno == ENOENT ? refuse(x, path, NOT_THERE) : refuse_errno(x, path);
 }
 

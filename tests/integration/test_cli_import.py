@@ -437,6 +437,8 @@ ESCAPES = {
     "through-file": ([member("l"), member("l/x", "x")], f"l/x: {THROUGH}"),
     "directory-through-link": ([symlink("l", ".."), folder("l/x")], f"l/x: {THROUGH}"),
     "whiteout-through-link": ([symlink("l", ".."), member("l/.wh.x")], f"l/.wh.x: {THROUGH}"),
+    "through-whiteout": ([member("d/.wh.x/y", "y"), member("d/.wh.x")], f"d/.wh.x/y: {THROUGH}"),
+    "through-opaque-mark": ([member(".wh..wh..opq/x", "x")], f".wh..wh..opq/x: {THROUGH}"),
     "link-to-outside": ([hardlink("h", "../../secret")], f"../../secret: {OUT}"),
     "link-to-absolute": ([hardlink("h", "%/secret")], f"%/secret: {NO_FILE}"),
     "link-through-link": ([symlink("l", ".."), hardlink("h", "l/secret")], f"l/secret: {THROUGH}"),
