@@ -6,10 +6,12 @@
 #include "output.h"
 #include "space.h"
 
+#include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct command {
     const char *name, *line;
@@ -83,8 +85,20 @@ static int help_for(const char *name)
     return command ? command->run(2, argv) : STATUS_USAGE;
 }
 
+/* Whatever we were started with, no file that is opened later has the number of stdout or stderr, so that messages
+ * would go there.  What stands in for a missing one can't be used either, and is not passed on to commands. */
+static bool hold_standard_numbers(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/", O_PATH | O_CLOEXEC) != fd)
+            return false;
+    return true;
+}
+
 int main(int argc, char **argv)
 {
+    if (!hold_standard_numbers())
+        return STATUS_FAILED;
     setlocale(LC_CTYPE, "");
     const char *name = argc > 1 ? argv[1] : "";
     if (!*name) {

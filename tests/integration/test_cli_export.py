@@ -310,6 +310,19 @@ def test_interrupted(lower):
     assert names(lower) == ["n"]
 
 
+def test_closed_descriptors(lower):
+    """No message and no result gets into the file, whose number stdout's or stderr's could be."""
+    lower.sh("exec perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Local => \"$ARGV[0]/s\", Listen => 1) or die' $1")
+    words = [w.replace("@", lower.mount).replace("%", lower.base) for w in lower.about()]
+    for closed, status in ("2>&-", 0), ("<&- 2>&-", 0), ("<&- >&- 2>&-", 3), (">&-", 3):
+        done = lower.start(["sh", "-c", f'exec "$@" {closed}', "sh", lower.program, "export", *words, "-o", TAR])
+        assert done.status == status
+        with open(f"{lower.base}/{TAR}", "rb") as f:
+            assert f.read() == bytes(1024)
+        assert not done.out or sum_of(f"{lower.base}/{TAR}") in done.out
+        os.unlink(f"{lower.base}/{TAR}")
+
+
 def test_no_room(lower):
     lower.sh("head -c 300000 /dev/urandom >$1/n")
     words = [w.replace("@", lower.mount).replace("%", lower.base) for w in lower.about()]

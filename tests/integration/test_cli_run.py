@@ -105,6 +105,16 @@ def test_signals_reach_the_command(tool, lower):
     assert (done.status, done.out) == (5, "got\n")
 
 
+def test_closed_descriptors_stay_closed(tool, lower):
+    look = "for n in 0 1 2; do [ ! -e /proc/$$/fd/$n ] || s=$s$n; done; echo $s >$1"
+    for upper in ([], ["-u", "%/u"]):
+        words = [w.replace("@", tool.mount).replace("%", tool.base) for w in ["-q", *lower, *upper]]
+        for closed, open_ones in ("<&-", "12"), ("2>&-", "01"), ("<&- 2>&-", "1"), (">&-", "02"), ("<&- >&- 2>&-", ""):
+            done = tool.start(["sh", "-c", f'exec "$@" {closed}', "sh", tool.program, "run", *words, "--", "sh", "-c", look, "sh",
+                               f"{tool.base}/seen"])
+            assert (done.status, done.out, done.err, read(tool, "seen")) == (0, "", "", f"{open_ones}\n")
+
+
 def test_commands_of_the_overlay(tool, lower):
     """What only the overlay has is found, a name with a '=' is no variable."""
     tool.layer("l3", {"bin/": None}, watch=False)
