@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,6 +100,7 @@ int main(int argc, char **argv)
 {
     if (!hold_standard_numbers())
         return STATUS_FAILED;
+    signal(SIGCHLD, SIG_DFL); /* where it is ignored, which is inherited, nobody is told how a child has ended */
     setlocale(LC_CTYPE, "");
     const char *name = argc > 1 ? argv[1] : "";
     if (!*name) {

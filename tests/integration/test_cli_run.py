@@ -105,6 +105,12 @@ def test_signals_reach_the_command(tool, lower):
     assert (done.status, done.out) == (5, "got\n")
 
 
+def test_started_by_who_ignores_children(tool, lower):
+    words = [w.replace("@", tool.mount).replace("%", tool.base) for w in lower]
+    done = tool.start(["perl", "-e", "$SIG{CHLD} = 'IGNORE'; exec @ARGV", tool.program, "run", "-q", *words, "sh", "-c", "exit 7"])
+    assert (done.status, done.err) == (7, "")
+
+
 def test_closed_descriptors_stay_closed(tool, lower):
     look = "for n in 0 1 2; do [ ! -e /proc/$$/fd/$n ] || s=$s$n; done; echo $s >$1"
     for upper in ([], ["-u", "%/u"]):
