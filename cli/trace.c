@@ -210,7 +210,7 @@ static void take_rename(struct trace *t, struct trace_file *to, const struct eve
         make(from, true);
     else
         drop(from);
-    if (!is_exchange)
+    if (!is_exchange && e->moves_directory) /* it looks at all files */
         move_below(t, e->from, e->path);
 }
 

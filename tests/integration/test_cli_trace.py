@@ -268,6 +268,20 @@ def test_for_people(tool, lower):
     assert "slowest" not in tool("trace", "--slowest", "0", "%/trace").out
 
 
+def test_an_installation_of_many_files(tool):
+    """Each of them renamed into its place; the time is not that of all pairs (which were half a minute)."""
+    line = {"time": 1.5, "ns": 1, "pid": 1, "result": 0}
+    with open(f"{tool.base}/trace", "w") as f:
+        for n in range(40000):
+            new, name = f"/m/doc/{n}.new", f"/m/doc/{n}"
+            for more in ({"call": "openat", "path": new, "flags": "O_WRONLY|O_CREAT"},
+                         {"call": "renameat2", "from": new, "from_type": "file", "path": name, "flags": ""}):
+                f.write(json.dumps(line | more) + "\n")
+    done = tool.start(["prlimit", "--cpu=10", tool.program, "trace", "--json", "trace"])
+    assert done.status == 0, done.err
+    assert sum(f["output"] for f in done.json["files"]) == 40000
+
+
 # ---- refusals ------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("file, why", [
