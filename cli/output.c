@@ -5,10 +5,40 @@
 #include "output.h"
 
 #include <errno.h>
+#include <ovl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* How many bytes at p are a control character, which a terminal would obey: of ASCII, and of Latin-1, as UTF-8 and as
+ * it is; or 0. */
+static size_t control_at(const char *p)
+{
+    const unsigned char *byte = (const unsigned char *)p;
+    const size_t n = ovl_utf8(p);
+    if (n == 1)
+        return *byte < ' ' || *byte == 0x7f;
+    if (n == 2)
+        return *byte == 0xc2 && byte[1] < 0xa0 ? 2 : 0;
+    return n == 0 && *byte < 0xa0;
+}
+
+/* A text in which control characters, and those of `more`, are written \ooo. */
+static void put_harmless(FILE *to, const char *p, const char *more)
+{
+    for (size_t n; *p; p += n) {
+        n = control_at(p);
+        if (n == 0 && !strchr(more, *p)) {
+            fputc(*p, to);
+            n = 1;
+            continue;
+        }
+        n = n ? n : 1;
+        for (size_t i = 0; i < n; i++)
+            fprintf(to, "\\%03o", (unsigned char)p[i]);
+    }
+}
 
 /* One line, whatever is in the names that it is about. */
 static void line(const char *format, va_list list)
@@ -18,11 +48,7 @@ static void line(const char *format, va_list list)
     if (vasprintf(&made, format, list) < 0)
         return;
     fputs("ovl: ", stderr);
-    for (const char *p = made; *p; p++)
-        if ((unsigned char)*p < ' ' || *p == 0x7f)
-            fprintf(stderr, "\\%03o", (unsigned char)*p);
-        else
-            fputc(*p, stderr);
+    put_harmless(stderr, made, "");
     fputc('\n', stderr);
     free(made);
 }
@@ -116,13 +142,7 @@ const char *color_end(void)
 
 void print_path(FILE *to, const char *path)
 {
-    for (const char *p = path; *p; p++) {
-        unsigned char c = (unsigned char)*p;
-        if (c < ' ' || c == 0x7f || c == '\\')
-            fprintf(to, "\\%03o", c);
-        else
-            fputc(c, to);
-    }
+    put_harmless(to, path, "\\");
 }
 
 const char *kind_name(mode_t mode)

@@ -315,7 +315,7 @@ def test_json(lower):
 
 
 def test_names_of_any_bytes(lower):
-    names = [b"\xff\xfe", b"n\nn", b"\x1b[31m", b"back\\slash", "ü".encode()]
+    names = [b"\xff\xfe", b"n\nn", b"\x1b[31m", b"back\\slash", "ü".encode(), b"\xc2\x9b31m", b"\x9b31m"]
     lower.sh("echo >/dev/null")
     for name in names:
         path = os.path.join(lower.upper.encode(), name)
@@ -325,7 +325,9 @@ def test_names_of_any_bytes(lower):
     found = [bytes.fromhex(c["path_hex"]) if "path_hex" in c else c["path"].replace("B", lower.base, 1).encode() for c in changes]
     assert sorted(found) == sorted(os.path.join(lower.mount.encode(), name) for name in names)
     lines = short(lower)
-    assert "A n\\012n" in lines and "A \\033[31m" in lines and "A back\\134slash" in lines
+    assert {"A n\\012n", "A \\033[31m", "A back\\134slash", "A ü", "A \\302\\23331m", "A \\23331m"} < set(lines)
+    done = lower("diff", *lower.about(), b"\xc2\x9b31m".decode())
+    assert done.err == "ovl: \\302\\23331m lies in no overlay; `ovl conf` shows their mounts\n"
 
 
 def test_colors(lower):
