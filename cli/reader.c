@@ -6,6 +6,7 @@
 #include "reader.h"
 
 #include "output.h"
+#include "space.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #define BUFFER (256 << 10)
+#define LINKS_MAX 8 /* from one to the next */
 
 void blob_free(struct blob *blob)
 {
@@ -112,8 +114,20 @@ static bool is_member(const char *name, const char *wanted)
     return strcmp(name, wanted) == 0;
 }
 
+/* What a member that is a link stands for, or NULL. */
+static char *target_of(struct archive_entry *entry, const char *member)
+{
+    const char *hard = archive_entry_hardlink(entry), *soft = archive_entry_symlink(entry);
+    const char *slash = strrchr(member, '/');
+    if (!hard && (!soft || *soft == '/'))
+        return NULL;
+    char *target = hard ? text("/%s", hard) : text("/%.*s%s", slash ? (int)(slash + 1 - member) : 0, member, soft);
+    tidy_path(target);
+    return memmove(target, target + 1, strlen(target));
+}
+
 /* 1: it is not there. */
-static int open_member(struct reader *r)
+static int open_member(struct reader *r, const char *member, int links)
 {
     struct archive_entry *entry;
     r->outer = need(archive_read_new());
@@ -124,11 +138,17 @@ static int open_member(struct reader *r)
         got = archive_read_next_header(r->outer, &entry);
         if (got == ARCHIVE_EOF)
             return 1;
-        if ((got != ARCHIVE_OK && got != ARCHIVE_WARN) || !is_member(archive_entry_pathname(entry), r->blob->member))
+        if ((got != ARCHIVE_OK && got != ARCHIVE_WARN) || !is_member(archive_entry_pathname(entry), member))
             continue;
         if (archive_entry_filetype(entry) == AE_IFREG && !archive_entry_hardlink(entry))
             return 0;
-        return complain_of(r->blob->file, r->blob->member, "is no file of its own, which this can't follow");
+        char *target = links < LINKS_MAX ? target_of(entry, member) : NULL;
+        if (!target)
+            return complain_of(r->blob->file, r->blob->member, "is no file, nor a link to one in this archive");
+        archive_read_free(r->outer);
+        int opened = open_member(r, target, links + 1);
+        free(target);
+        return opened;
     }
     return complain_of_archive(r, r->outer);
 }
@@ -141,7 +161,7 @@ static int open_bytes(struct reader *r, const struct blob *blob)
     SHA256Init(&r->sum);
     SHA256Init(&r->plain_sum);
     if (blob->member)
-        return open_member(r);
+        return open_member(r, blob->member, 0);
     r->fd = open(blob->file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (r->fd < 0 && errno == ENOENT)
         return 1;

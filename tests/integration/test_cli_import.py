@@ -334,6 +334,27 @@ def test_docker_archive(tool):
     assert done.status == 3 and f"its diff-id is {sha(ONE)}, and should be {sha(TWO)}" in done.err
 
 
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE], ids=["symbolic", "hard"])
+def test_a_layer_that_docker_saved_once(tool, kind):
+    """A layer that is there twice is a link to the first."""
+    config = json.dumps({"rootfs": {"diff_ids": [sha(ONE), sha(TWO), sha(ONE)]}}).encode()
+    names = [f"{n:064x}/layer.tar" for n in range(3)]
+    manifest = json.dumps([{"Config": "c.json", "RepoTags": ["a:b"], "Layers": names}]).encode()
+    def saved(to):
+        layout = Layout()
+        layout.files = {names[0]: ONE, names[1]: TWO, "c.json": config, "manifest.json": manifest}
+        files = layout.tar().rstrip(b"\0")
+        link, _ = member(names[2], type=kind, linkname=to)
+        return files + bytes(-len(files) % 512) + link.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
+    target = f"../{names[0]}" if kind == tarfile.SYMTYPE else f"./{names[0]}"
+    put(tool, "docker.tar", saved(target))
+    assert [layer["diff_id"] for layer in import_(tool, "docker.tar")["layers"]] == [sha(ONE), sha(TWO), sha(ONE)]
+    for wrong, line in ("../none", "is missing; the image is not whole"), (names[2] if kind == tarfile.LNKTYPE else "layer.tar",
+                                                                           "is no file, nor a link to one in this archive"):
+        put(tool, "docker.tar", saved(wrong))
+        assert tool("import", "--to", "e", "docker.tar").err == f"ovl: docker.tar: {names[2]}: {line}\n"
+
+
 def test_a_layer_that_looks_like_an_image_at_first(tool):
     put(tool, "a.tar", tar_bytes(member("package.json", "{}"), member("main.js", "x")))
     assert import_(tool, "a.tar")["layers"][0]["objects"] == 2
