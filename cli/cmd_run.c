@@ -113,22 +113,30 @@ static int keep(struct run *run, const struct options *options)
     return STATUS_DONE;
 }
 
-/* A trace that lies in a layer would change that. */
+/* Why a trace can't lie there, or NULL: in a layer it would be a change, and take the place of one. */
+static const char *trace_misplaced(struct space *s, const char *trace)
+{
+    struct ovl_node *node = need(ovl_node_new(&s->ctx));
+    int r = ovl_resolve(&s->ctx, NULL, trace, OVL_CHANGE, node);
+    if (r < 0)
+        return r == -EROFS ? "it lies in a lower layer" : strerror(-r);
+    if (node->ovl)
+        return "it lies in the overlay";
+    for (unsigned i = 0; i < ovl_space_count(s->space); i++)
+        if (ovl_is_written(ovl_space_at(s->space, i), node->path))
+            return "it lies in the upper or the work directory";
+    return NULL;
+}
+
 static int check_trace(const struct run *run)
 {
     struct space s = {.conf = need(strdup(run->space.conf))};
     int status = space_begin(&s);
-    if (status == STATUS_DONE) {
-        struct ovl_node *node = need(ovl_node_new(&s.ctx));
-        int r = ovl_resolve(&s.ctx, NULL, run->trace, OVL_CHANGE, node);
-        if (r < 0 || node->ovl) {
-            complain("--trace %s: %s; name a file outside of the overlay and its layers, such as one in /tmp",
-                     run->trace,
-                     r == -EROFS ? "it lies in a lower layer"
-                     : r < 0     ? strerror(-r)
-                                 : "it lies in the overlay");
-            status = STATUS_FAILED;
-        }
+    const char *why = status == STATUS_DONE ? trace_misplaced(&s, run->trace) : NULL;
+    if (why) {
+        complain("--trace %s: %s; name a file outside of the overlay and its layers, such as one in /tmp", run->trace,
+                 why);
+        status = STATUS_FAILED;
     }
     space_close(&s);
     return status;

@@ -285,10 +285,14 @@ def test_an_installation_of_many_files(tool):
 # ---- refusals ------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("file, why", [
-    ("%/l/t", "it lies in a lower layer"), ("@/t", "it lies in the overlay"), ("%/none/t", "No such file or directory"),
-    ("%", "Is a directory"),
+    ("%/l/t", "it lies in a lower layer"), ("%/u/t", "it lies in the upper or the work directory"),
+    ("%/u.work/t", "it lies in the upper or the work directory"), ("@/t", "it lies in the overlay"),
+    ("%/none/t", "No such file or directory"), ("%", "Is a directory"),
 ])
 def test_places_for_a_trace(tool, lower, file, why):
+    for folder in (tool.upper, f"{tool.upper}.work"):
+        os.mkdir(folder)
+        tool.own(folder)
     done = tool("run", *lower, "--trace", file, "--", "touch", f"{tool.mount}/f")
     assert done.status == 3 and why in done.err and done.err.startswith("ovl: --trace B")
     assert not os.path.exists(f"{tool.base}/u/f"), "nothing was run"
