@@ -210,7 +210,7 @@ int reader_open_blob(struct reader *r, const struct blob *blob)
 
 int reader_open_file(struct reader *r, const char *file)
 {
-    *r = (struct reader){.fd = -1, .entries = archive_of_layers()};
+    *r = (struct reader){.fd = -1, .file = file, .entries = archive_of_layers()};
     if (archive_read_open_filename(r->entries, file, BUFFER) == ARCHIVE_OK)
         return 0;
     const char *why = archive_error_string(r->entries);
@@ -236,6 +236,27 @@ static int drain(struct reader *r)
     return n < 0 ? complain_of_archive(r, a) : 0;
 }
 
+/* Compression has sums of its own, the last of them behind all that an archive is read of: the whole file once more. */
+static int check_packing(const char *file)
+{
+    struct archive *a = need(archive_read_new());
+    struct archive_entry *entry;
+    const void *bytes;
+    size_t n;
+    la_int64_t at;
+    support_filters(a);
+    archive_read_support_format_raw(a);
+    int got = archive_read_open_filename(a, file, BUFFER);
+    if (got == ARCHIVE_OK)
+        got = archive_read_next_header(a, &entry);
+    while (got == ARCHIVE_OK)
+        got = archive_read_data_block(a, &bytes, &n, &at);
+    const char *why = archive_error_string(a);
+    int r = got == ARCHIVE_EOF ? 0 : complain_of(file, NULL, why ? why : "can't be read");
+    archive_read_free(a);
+    return r;
+}
+
 static int compare(const struct reader *r, const char *what, const char *wanted, const char *is)
 {
     if (!wanted || strcmp(wanted, is) == 0)
@@ -257,7 +278,7 @@ static int check_bytes(struct reader *r)
 int reader_finish(struct reader *r)
 {
     if (!r->blob)
-        return 0;
+        return archive_filter_count(r->entries) > 1 ? check_packing(r->file) : 0; /* one is always there: none */
     if (drain(r) < 0 || check_bytes(r) < 0)
         return -1;
     SHA256End(&r->plain_sum, r->diff_id);

@@ -22,6 +22,7 @@ void blob_free(struct blob *blob);
 
 struct reader {
     struct archive *entries; /* whose objects are to be read */
+    const char *file;        /* that is read by itself, or NULL */
     const struct blob *blob;
     int fd;
     struct archive *outer, *packed; /* the archive that it is a member of; what takes the compression off */
@@ -34,7 +35,7 @@ struct reader {
 /* Begin to read a file by itself, or a blob; 0, or -1 after a message.  In any case it must be closed. */
 int reader_open_file(struct reader *reader, const char *file);
 int reader_open_blob(struct reader *reader, const struct blob *blob);
-/* Read what is left, and compare the sums; 0, or -1 after a message. */
+/* Read what is left, and compare the sums, or those of the compression; 0, or -1 after a message. */
 int reader_finish(struct reader *reader);
 void reader_close(struct reader *reader);
 

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -554,6 +555,23 @@ def test_a_damaged_tar(tool):
     done = tool("import", "--to", "d", "a.tar.gz")
     assert done.status == 3 and done.err.startswith("ovl: a.tar.gz: f: ")
     assert sorted(os.listdir(tool.base)) == ["a.tar.gz"]
+
+
+@pytest.mark.parametrize("program", ["bzip2", "xz", "zstd", "lz4"])
+def test_a_changed_bit(tool, program):
+    """Of content that can't be compressed, so that only a sum tells."""
+    if not shutil.which(program):
+        pytest.skip(f"needs {program}")
+    content, (info, _) = random.Random(1).randbytes(1 << 20), member("f")
+    info.size = len(content)
+    packed = bytearray(subprocess.run([program, "-c"], input=tar_bytes((info, content)), capture_output=True, check=True).stdout)
+    put(tool, "good.tar.x", packed)
+    packed[len(packed) // 2] ^= 1
+    put(tool, "bad.tar.x", packed)
+    import_(tool, "good.tar.x")
+    done = tool("import", "--to", "e", "bad.tar.x")
+    assert (done.status, done.out) == (3, "") and done.err.startswith("ovl: bad.tar.x: ")
+    assert sorted(os.listdir(tool.base)) == ["bad.tar.x", "d", "good.tar.x"]
 
 
 REFUSED = {
