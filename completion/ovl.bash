@@ -14,8 +14,9 @@ _ovl_paths() {
     mapfile -t COMPREPLY < <(compgen "$1" -- "$cur")
 }
 
-# What an option takes, as its --help calls it; nothing where it takes none.
+# What an option takes, as its --help calls it; nothing where it takes none.  Other words are no business of sed's.
 _ovl_value_of() {
+    [[ $1 =~ ^--?[a-zA-Z-]+$ ]] || return 0
     if [[ $1 == -w || $1 == --whiteout ]]; then
         echo FORM # which --help calls by its values
     fi

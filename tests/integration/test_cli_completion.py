@@ -50,6 +50,15 @@ def test_bash_knows_what_help_says(scripts):
         assert completed == options(scripts, name), name
 
 
+def test_bash_takes_words_for_words(scripts):
+    """The word before, a file's name perhaps, is no part of a command."""
+    scripts.file("file", "")
+    words = ["/usr/bin", "/x/;etouch${IFS}made;#", "--x/;etouch${IFS}made;#", "[", "\\(", "*"]
+    assert bash(scripts, *(["ovl", "diff", word, "fi"] for word in words)) == [["file"]] * 6
+    assert bash(scripts, ["ovl", "run", "/usr/bin/x", "fi"]) == [["file"]]
+    assert "made" not in os.listdir(scripts.base)
+
+
 def test_bash_values(scripts):
     tool = scripts
     for name in ("dir", "other", "state/ovl/usr", "state/ovl/opt"):
