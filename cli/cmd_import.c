@@ -38,7 +38,7 @@ static const char help[] =
     "Read are tar, cpio and zip archives, each one layer, the first the lowest; OCI image layouts, as directories or\n"
     "in a tar; and what `docker save` writes.  Compressed with gzip, bzip2, xz, lzma, zstd or lz4.  Of images the "
     "sums\n"
-    "of all parts are checked, and the image for this machine is taken.\n"
+    "of all parts are checked, of other files those that their compression has; the image for this machine is taken.\n"
     "\n"
     "Nothing outside of DIR is reached: an archive is refused if a name has '..' in it, goes through a symbolic link,\n"
     "or is a hard link to what is not in the layer; absolute names are taken as below the layer.  Whiteouts are kept\n"

@@ -59,7 +59,7 @@ find_tool() {
             return
         fi
     done
-    echo "no ovl: build it (it needs json-c, libarchive and libmd), or set OVL_TOOL" >&2
+    echo "no ovl: build it (it needs json-c, libarchive, libmd and zlib), or set OVL_TOOL" >&2
     exit 1
 }
 
