@@ -329,6 +329,8 @@ static bool ends_in(const char *name, const char *end)
 /* Whether an archive of an image has such names, so that it is worth looking further. */
 static bool may_be_of_image(const char *name)
 {
+    if (digits_of(name)) /* a configuration, as crane, ko and kaniko name it */
+        return true;
     size_t digits = strspn(name, "0123456789abcdef");
     return strcmp(name, "oci-layout") == 0 || strcmp(name, "repositories") == 0 || strncmp(name, "blobs", 5) == 0 ||
            (digits == 64 && (name[64] == '/' || name[64] == '.')) || (!strchr(name, '/') && ends_in(name, ".json"));

@@ -335,6 +335,17 @@ def test_docker_archive(tool):
     assert done.status == 3 and f"its diff-id is {sha(ONE)}, and should be {sha(TWO)}" in done.err
 
 
+def test_docker_archive_as_crane_writes_it(tool):
+    config = json.dumps({"rootfs": {"diff_ids": [sha(ONE)]}}).encode()
+    packed = gzip.compress(ONE)
+    name = sha(packed)[7:] + ".tar.gz"
+    layout = Layout()
+    layout.files = {sha(config): config, name: packed, "manifest.json": json.dumps(
+        [{"Config": sha(config), "RepoTags": ["a:b"], "Layers": [name]}]).encode()}
+    put(tool, "crane.tar", layout.tar())
+    assert [layer["diff_id"] for layer in import_(tool, "crane.tar")["layers"]] == [sha(ONE)]
+
+
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE], ids=["symbolic", "hard"])
 def test_a_layer_that_docker_saved_once(tool, kind):
     """A layer that is there twice is a link to the first."""
