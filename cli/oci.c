@@ -184,8 +184,11 @@ static bool is_of_this_machine(struct json_object *descriptor)
     static const struct {
         const char *machine, *architecture;
     } names[] = {{"x86_64", "amd64"}, {"aarch64", "arm64"}};
-    const char *of = string(member(descriptor, "platform", json_type_object), "architecture");
+    struct json_object *platform = member(descriptor, "platform", json_type_object);
+    const char *of = string(platform, "architecture"), *os = string(platform, "os");
     struct utsname u;
+    if (os && strcmp(os, "linux") != 0)
+        return false;
     if (!of || uname(&u) < 0)
         return true;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)

@@ -311,7 +311,8 @@ def test_which_image(tool):
 
 
 def test_image_for_this_machine_in_an_index(tool):
-    inner = Layout().image(ONE).image(TWO, arch="none")
+    inner = Layout().image(ONE).image(TWO, arch="none").image(TWO)
+    inner.manifests[0]["platform"]["os"], inner.manifests[2]["platform"]["os"] = "linux", "windows"
     index = json.dumps({"manifests": inner.manifests}).encode()
     inner.manifests = [inner.blob(index)]
     inner.write(tool)
