@@ -10,6 +10,7 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -53,7 +54,12 @@ static char *path_of(const struct extraction *x, const char *name)
         p += n + (p[n] == '/');
     }
     *to = '\0';
-    return path;
+    if (to - path < OVL_PATH_MAX)
+        return path;
+    path[NAME_MAX] = '\0';
+    refuse(x, path, "the path that begins so is longer than those of an overlay can be; nothing is imported");
+    free(path);
+    return NULL;
 }
 
 /* Whether a directory on the way would have a mark's name: it would hide what is below it, and be in the mark's way.

@@ -481,6 +481,8 @@ ESCAPES = {
     "root-is-a-link": ([symlink("./", "%")], "/: is no directory"),
     "whiteout-of-nothing": ([member(".wh.")], ".wh.: a whiteout that names nothing"),
     "whiteout-of-dotdot": ([member(".wh...")], ".wh...: a whiteout that names nothing"),
+    "long-path": ([member("a/" * 4096 + "f")],
+                  "a/" * 127 + "a: the path that begins so is longer than those of an overlay can be; nothing is imported"),
     "long-name": ([member("n" * 256)], "n" * 256 + ": File name too long"),
 }
 
