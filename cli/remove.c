@@ -63,12 +63,16 @@ int remove_tree(const char *path)
     FTS *tree = need(fts_open(roots, FTS_PHYSICAL | FTS_XDEV, NULL));
     FTSENT *entry;
     int r = 0;
-    while ((entry = fts_read(tree)))
+    while (errno = 0, (entry = fts_read(tree)))
         if (remove_entry(tree, entry) < 0 && errno != ENOENT) {
             if (r == 0)
                 complain("%s: %s; it is left there", entry->fts_path, strerror(errno));
             r = -1;
         }
+    if (errno && r == 0) {
+        complain("%s: %s; it is left there", path, strerror(errno));
+        r = -1;
+    }
     fts_close(tree);
     free(roots[0]);
     return r;

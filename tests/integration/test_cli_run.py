@@ -3,6 +3,7 @@
 
 import os
 import signal
+import subprocess
 
 import pytest
 
@@ -71,6 +72,16 @@ def test_temporary_changes_are_dropped(tool, lower):
     done = tool("run", *lower, "--temp", "sh", "-c", script, "sh", tool.mount)
     assert (done.status, done.out, done.err) == (0, "new\n", "")
     assert os.listdir(tool.kept) == []
+
+
+def test_temporary_changes_that_can_not_be_dropped(tool, lower):
+    """Directories that others have made there, deeper than fts(3) goes."""
+    deep = ("import glob, os; os.chdir(glob.glob(os.environ['XDG_STATE_HOME'] + '/ovl/.temp-*/upper')[0])\n"
+            "for _ in range(300): os.mkdir('d' * 250); os.chdir('d' * 250)")
+    done = tool("run", *lower, "--temp", "--", "env", "OVL_CONF=", "/usr/bin/python3", "-c", deep)
+    left = [f"B/state/ovl/{name}" for name in os.listdir(tool.kept)]
+    subprocess.run(["rm", "-rf", tool.state], check=True)
+    assert (done.status, done.err) == (0, f"ovl: {left[0]}: File name too long; it is left there\n")
 
 
 def test_excluded(tool, lower):
