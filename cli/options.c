@@ -6,6 +6,7 @@
 
 #include "output.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,10 +79,20 @@ bool options_describe(const struct options *options)
     return options->mount || options->upper || options->lower.count || options->exclude.count || options->temp;
 }
 
-char *absolute_path(const char *path)
+/* The current directory, the caller's to free. */
+static char *current_folder(void)
 {
     const char *left = getenv(LEFT_CWD);
-    char *cwd = *path == '/' ? need(strdup("")) : left ? need(strdup(left)) : need(getcwd(NULL, 0));
+    char *cwd = left ? need(strdup(left)) : getcwd(NULL, 0);
+    if (cwd)
+        return cwd;
+    complain("the current directory: %s; go to another one, or name files by absolute paths", strerror(errno));
+    exit(STATUS_FAILED);
+}
+
+char *absolute_path(const char *path)
+{
+    char *cwd = *path == '/' ? need(strdup("")) : current_folder();
     char *made = *path == '/' ? text("%s", path) : text("%s/%s", cwd, path);
     for (size_t n = strlen(made); n > 1 && made[n - 1] == '/'; n--)
         made[n - 1] = '\0';

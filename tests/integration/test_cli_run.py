@@ -67,6 +67,13 @@ def test_relative_paths(tool, lower):
     assert (done.status, done.out) == (0, "lower\n")
 
 
+def test_a_directory_that_is_gone(tool, lower):
+    gone = 'mkdir gone && cd gone && rmdir ../gone && exec "$@"'
+    done = tool.start(["sh", "-c", gone, "sh", tool.program, "run", "-q", "-m", "m", "-l", f"{tool.base}/l", "true"])
+    assert (done.status, done.err) == (3, "ovl: the current directory: No such file or directory; go to another one, or name "
+                                          "files by absolute paths\n")
+
+
 def test_temporary_changes_are_dropped(tool, lower):
     script = "echo new >$1/n; mkdir $1/x; echo y >$1/x/y; chmod 0 $1/x; cat $1/n"
     done = tool("run", *lower, "--temp", "sh", "-c", script, "sh", tool.mount)
