@@ -287,7 +287,8 @@ static void print_lines(const struct importing *im)
 static void print_result(const struct importing *im)
 {
     if (im->devices_left)
-        tell("%llu device nodes were left out: only root can make them", (unsigned long long)im->devices_left);
+        tell("%llu device nodes were left out: only root, with CAP_MKNOD, can make them",
+             (unsigned long long)im->devices_left);
     if (im->xattrs_left)
         tell("%llu objects are without attributes or access lists that could not be set",
              (unsigned long long)im->xattrs_left);

@@ -179,6 +179,7 @@ static int make_directory(struct extraction *x, const char *path, struct object 
 {
     if (tree_go(&x->tree, path, true) < 0 || tree_dress(&x->tree, o) < 0)
         return refuse_errno(x, *path ? path : ".");
+    x->objects += *path != '\0';
     return 0;
 }
 
@@ -194,20 +195,28 @@ static int make_room(struct extraction *x, int fd, const char *path, const char 
     return r == -1 ? refuse_errno(x, path) : r;
 }
 
-static bool is_left_out(const struct object *o)
+/* Root may be without the right, too: in a container, or in a user name space. */
+static bool is_left_out(const struct object *o, int error)
 {
-    return (S_ISCHR(o->st.st_mode) || S_ISBLK(o->st.st_mode)) && geteuid() != 0;
+    return (S_ISCHR(o->st.st_mode) || S_ISBLK(o->st.st_mode)) && error == EPERM;
 }
 
 static int make_object(struct extraction *x, int fd, const char *path, const char *name, struct archive_entry *entry,
-                       struct object *o)
+                       struct object *described)
 {
     struct content content = {x, path, archive_entry_size_is_set(entry) ? archive_entry_size(entry) : -1};
-    o->write = write_content;
-    o->arg = &content;
-    if (S_ISLNK(o->st.st_mode) && !o->target)
+    struct object o = *described;
+    o.write = write_content;
+    o.arg = &content;
+    if (S_ISLNK(o.st.st_mode) && !o.target)
         return refuse(x, path, "a symbolic link without a target");
-    int r = object_make(fd, name, o);
+    int r = object_make(fd, name, &o);
+    described->lost_xattrs = o.lost_xattrs;
+    if (r == -1 && is_left_out(&o, errno)) {
+        x->devices_left++;
+        return 0;
+    }
+    x->objects += r == 0;
     return r == -1 ? refuse_errno(x, path) : r;
 }
 
@@ -318,11 +327,6 @@ static int put(struct extraction *x, char *path, struct archive_entry *entry, st
         return r;
     if (is_device_whiteout(o))
         return make_mark(x, fd, path, name);
-    if (is_left_out(o)) {
-        x->devices_left++;
-        return 0;
-    }
-    x->objects++;
     return S_ISDIR(o->st.st_mode) ? make_directory(x, path, o) : make_object(x, fd, path, name, entry, o);
 }
 

@@ -19,7 +19,7 @@ struct extraction {
     struct progress *progress;
     int64_t before; /* bytes of the archive that were told already */
     uint64_t objects, whiteouts;
-    uint64_t devices_left; /* what only root could make */
+    uint64_t devices_left; /* that may not be made */
     uint64_t xattrs_left;  /* attributes and access lists that could not be set */
 };
 

@@ -216,8 +216,16 @@ def test_devices(tool, role):
     if role.root:
         assert os.stat(f"{tool.base}/d/layer-001/n").st_rdev == os.makedev(1, 3)
     else:
-        assert done.err == "ovl: 1 device nodes were left out: only root can make them\n"
+        assert done.err == "ovl: 1 device nodes were left out: only root, with CAP_MKNOD, can make them\n"
         assert os.listdir(f"{tool.base}/d/layer-001") == ["f"]
+
+
+def test_devices_in_a_container(tool, root_only):
+    """Its root is as good as no user there."""
+    put(tool, "a.tar", tar_bytes(member("n", type=tarfile.BLKTYPE, devmajor=7), member("w", type=tarfile.CHRTYPE), member("f")))
+    done = tool.start(["setpriv", "--bounding-set", "-mknod", tool.program, "import", "--to", "d", "a.tar"])
+    assert (done.status, done.err) == (0, "ovl: 1 device nodes were left out: only root, with CAP_MKNOD, can make them\n")
+    assert sorted(os.listdir(f"{tool.base}/d/layer-001")) == [".wh.w", "f"]
 
 
 def test_names_of_any_bytes(tool):
