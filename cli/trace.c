@@ -72,6 +72,12 @@ static char *path_of(struct json_object *line, const char *key)
     return path;
 }
 
+/* Of a trace that others have sent, nothing else is shown as the name of a call. */
+static bool is_call(const char *name)
+{
+    return name && !name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_")];
+}
+
 static bool take_event(struct json_object *line, struct event *e)
 {
     struct json_object *time;
@@ -82,7 +88,7 @@ static bool take_event(struct json_object *line, struct event *e)
     e->moves_directory = from_type && strcmp(from_type, "directory") == 0;
     e->exists = type != NULL;
     e->is_directory = (type && strcmp(type, "directory") == 0) || strstr(e->flags, "O_DIRECTORY");
-    if (!e->call || !number_of(line, "pid", &e->pid) || !number_of(line, "ns", &e->ns) ||
+    if (!is_call(e->call) || !number_of(line, "pid", &e->pid) || !number_of(line, "ns", &e->ns) || e->ns < 0 ||
         !json_object_object_get_ex(line, "time", &time) ||
         (!number_of(line, "errno", &e->error) && !number_of(line, "result", &result)))
         return false;

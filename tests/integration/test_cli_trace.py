@@ -323,8 +323,10 @@ def test_wrong_files_and_options(tool, lower):
     trace(tool, "cat log", lower)
     with open(f"{tool.base}/trace") as f:
         good = f.read()
-    tool.file("trace", good + '{"call":"open","path":"relative"}\n' + "no JSON\n")
+    odd = [{"call": "\x1b[31m"}, {"ns": -1}]
+    tool.file("trace", good + '{"call":"open","path":"relative"}\n' + "no JSON\n" + "".join(
+        json.dumps({"time": 1.5, "ns": 1, "pid": 1, "call": "open", "path": "/a", "errno": 2} | more) + "\n" for more in odd))
     done = tool("trace", "%/trace")
     count = len(good.splitlines()) + 1
     assert done.status == 3 and "B/m/log" in done.out
-    assert done.err == f"ovl: B/trace: line {count} is no line of a trace (of 2 such lines); see `ovl run --trace`\n"
+    assert done.err == f"ovl: B/trace: line {count} is no line of a trace (of 4 such lines); see `ovl run --trace`\n"
