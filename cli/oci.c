@@ -215,7 +215,7 @@ static struct json_object *choose(const struct container *c, struct json_object 
     size_t found = 0;
     for (size_t i = 0; i < length(manifests); i++) {
         struct json_object *descriptor = json_object_array_get_idx(manifests, i);
-        if (!is_wanted(descriptor, name))
+        if (!json_object_is_type(descriptor, json_type_object) || !is_wanted(descriptor, name))
             continue;
         chosen = descriptor;
         found++;
@@ -280,12 +280,14 @@ static struct json_object *choose_saved(const struct container *c, struct json_o
             chosen = json_object_array_get_idx(images, i);
             found++;
         }
-    if (found == 1)
+    if (found == 1 && chosen)
         return chosen;
-    if (found)
+    if (found > 1)
         complain("%s has %zu images; say which with --image TAG", c->path, found);
+    else if (name)
+        complain("%s has no image '%s'", c->path, name);
     else
-        complain("%s has no image '%s'", c->path, name ? name : "");
+        malformed(c, "manifest.json");
     return NULL;
 }
 

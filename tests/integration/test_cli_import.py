@@ -547,6 +547,7 @@ DAMAGED = {
     "missing": (lambda f, l: f.pop(l), "is missing; the image is not whole"),
     "index": (lambda f, l: f.update({"index.json": b"{"}), "its index.json is not as it should be"),
     "no-index": (lambda f, l: f.update({"index.json": b"[]"}), "its index is not as it should be"),
+    "nothing": (lambda f, l: f.update({"index.json": b'{"manifests":[null]}'}), "oci has no image for this machine"),
     "digest": (lambda f, l: f.update({"index.json": b'{"manifests":[{"digest":"sha256:../../../secret"}]}'}),
                "its digest of a blob (only sha256 is known) is not as it should be"),
 }
@@ -563,6 +564,15 @@ def test_damaged_images(tool, case):
     done = tool("import", "--to", "d", "oci")
     assert (done.status, done.out) == (3, "") and line in done.err
     assert sorted(os.listdir(tool.base)) == ["oci"]
+
+
+@pytest.mark.parametrize("manifest", [b"[]", b"[null]", b"[{}]", b"{}"])
+def test_damaged_docker_archives(tool, manifest):
+    layout = Layout()
+    layout.files = {"manifest.json": manifest}
+    put(tool, "docker.tar", layout.tar())
+    done = tool("import", "--to", "d", "docker.tar")
+    assert done.status == 3 and done.err.startswith("ovl: docker.tar: its manifest.json is not as it should be; ")
 
 
 def test_a_wrong_diff_id(tool):
