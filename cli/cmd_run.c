@@ -97,7 +97,7 @@ static int keep(struct run *run, const struct options *options)
     if (options->temp) {
         s->name = state_make_temp(s->root, conf);
     } else {
-        char *mount = absolute_path(options->mount);
+        char *mount = mount_path(options);
         s->name = options->name ? need(strdup(options->name)) : state_name_of(mount);
         free(mount);
         if (state_make(s->root, s->name, conf, &run->is_new) < 0) {

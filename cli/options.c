@@ -5,6 +5,7 @@
 #include "options.h"
 
 #include "output.h"
+#include "space.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -100,6 +101,13 @@ char *absolute_path(const char *path)
     return made;
 }
 
+char *mount_path(const struct options *options)
+{
+    char *path = absolute_path(options->mount);
+    tidy_path(path);
+    return path;
+}
+
 /* ---- the text ------------------------------------------------------------------------------------ */
 
 static bool is_blank(char c)
@@ -164,11 +172,13 @@ char *options_conf(const struct options *options, enum form form, const char *up
     struct writer w = {.to = need(open_memstream(&made, &size)), .form = form};
     if (form == FORM_FILE)
         fputs("[overlay]\n", w.to);
-    put_path(&w, "mount", options->mount);
+    char *mount = mount_path(options);
+    put_path(&w, "mount", mount);
     for (size_t i = 0; i < options->lower.count; i++)
         put_path(&w, form == FORM_FILE ? "lowerdir" : "lowerdir+", options->lower.at[i]);
     if (!options->lower.count)
-        put_path(&w, form == FORM_FILE ? "lowerdir" : "lowerdir+", options->mount);
+        put_path(&w, form == FORM_FILE ? "lowerdir" : "lowerdir+", mount);
+    free(mount);
     put_excludes(&w, options);
     if (upper && form == FORM_FILE)
         put_pair(&w, "upperdir", upper);

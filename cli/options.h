@@ -76,6 +76,8 @@ bool options_describe(const struct options *options);
 #define LEFT_CWD "OVL_TOOL_CWD"
 /* An absolute path, without a slash at its end; the caller's to free. */
 char *absolute_path(const char *path);
+/* That of the mount, without "." and "..", so that it is one however it was given; the caller's to free. */
+char *mount_path(const struct options *options);
 
 /* How a configuration is written: as OVL_CONF has it, or as a file. */
 enum form { FORM_INLINE, FORM_FILE };

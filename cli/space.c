@@ -51,7 +51,7 @@ static int find_named(struct space *s, const char *name)
 /* Layers and a mount, and no upper named: it is the one that `ovl run` has kept for them. */
 static int find_kept(struct space *s, const struct options *options, enum need needs)
 {
-    char *mount = absolute_path(options->mount);
+    char *mount = mount_path(options);
     char *name = options->name ? need(strdup(options->name)) : state_name_of(mount);
     char *folder = state_folder(s->root, name);
     int status = STATUS_DONE;

@@ -48,6 +48,16 @@ def test_in_place(tool):
     assert (done.status, done.out) == (0, "changed\n")
 
 
+def test_the_mount_given_otherwise(tool):
+    """It is the same one, and so are the changes."""
+    tool.layer("l", {"f": "lower\n"})
+    for n, (mount, folder) in enumerate([(".", "l"), ("%/l", "."), ("./l/", "."), ("../l", "l"), ("%//l/../l/.", "l")]):
+        done = tool("run", "-q", "-m", mount, "sh", "-c", "echo n >>$1/n; cat $1/n", "sh", f"{tool.base}/l",
+                    cwd=f"{tool.base}/{folder}")
+        assert (done.status, done.out) == (0, "n\n" * (n + 1)), mount
+    assert tool("status", "-s", "-m", ".", cwd=f"{tool.base}/l").out == "A B/l/n\n"
+
+
 def test_a_named_upper(tool, lower):
     done = tool("run", *lower, "-u", "%/u", "sh", "-c", "echo changed >$1/f", "sh", tool.mount)
     assert (done.status, done.out, done.err) == (0, "", "")
