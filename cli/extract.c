@@ -169,10 +169,13 @@ static void describe(struct archive_entry *entry, struct object *o)
     o->st.st_rdev = makedev((unsigned)archive_entry_rdevmajor(entry), (unsigned)archive_entry_rdevminor(entry));
     o->st.st_mtim = (struct timespec){archive_entry_mtime(entry), archive_entry_mtime_nsec(entry)};
     archive_entry_xattr_reset(entry);
-    while (archive_entry_xattr_next(entry, &name, &value, &size) == ARCHIVE_OK)
-        if (!ovl_is_private_xattr(name))
+    while (archive_entry_xattr_next(entry, &name, &value, &size) == ARCHIVE_OK) {
+        if (ovl_is_private_xattr(name))
+            o->lost_xattrs = true;
+        else
             xattrs_add(&o->xattrs, name, value, size);
-    o->lost_xattrs = has_list_of_tar(entry, o);
+    }
+    o->lost_xattrs |= has_list_of_tar(entry, o);
 }
 
 static int make_directory(struct extraction *x, const char *path, struct object *o)
