@@ -48,6 +48,16 @@ static int find_named(struct space *s, const char *name)
     return status;
 }
 
+/* A name can be that of several mounts, which differ in what it leaves out; layers need not be named again. */
+static int compare_kept(const struct options *options, const char *folder, const char *name)
+{
+    bool whole = options->lower.count || options->exclude.count;
+    char *conf = options_conf(options, FORM_FILE, "upper");
+    int r = conf ? (whole ? state_compare : state_compare_mount)(folder, name, conf) : -1;
+    free(conf);
+    return r;
+}
+
 /* Layers and a mount, and no upper named: it is the one that `ovl run` has kept for them. */
 static int find_kept(struct space *s, const struct options *options, enum need needs)
 {
@@ -59,12 +69,8 @@ static int find_kept(struct space *s, const struct options *options, enum need n
         s->conf = options_conf(options, FORM_INLINE, NULL);
     } else {
         status = find_named(s, name);
-        char *conf = status == STATUS_DONE && (options->lower.count || options->exclude.count)
-                         ? options_conf(options, FORM_FILE, "upper")
-                         : NULL;
-        if (conf && state_compare(folder, name, conf) < 0)
+        if (status == STATUS_DONE && compare_kept(options, folder, name) < 0)
             status = STATUS_FAILED;
-        free(conf);
     }
     free(mount);
     free(name);

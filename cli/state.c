@@ -148,22 +148,40 @@ static int write_file(const char *path, const char *conf)
     return r;
 }
 
-int state_compare(const char *folder, const char *name, const char *conf)
+/* The configuration that the directory was kept with, the caller's to free; NULL with a message. */
+static char *kept_conf(const char *folder)
 {
-    char *path = text("%s/conf", folder), *content = read_own(path);
-    int r = 0;
-    if (!content || strncmp(content, MAGIC, strlen(MAGIC)) != 0) {
+    char *path = text("%s/conf", folder), *content = read_own(path), *conf = NULL;
+    if (content && strncmp(content, MAGIC, strlen(MAGIC)) == 0)
+        conf = need(strdup(content + strlen(MAGIC)));
+    else
         complain("%s was not made by `ovl run`; choose another name with -n", folder);
-        r = -1;
-    } else if (strcmp(content + strlen(MAGIC), conf) != 0) {
-        complain(
-            "the changes kept as '%s' were made to other layers, or with other options (%s); use those, choose another "
-            "name with -n, or drop them with `ovl discard -n %s`",
-            name, path, name);
-        r = -1;
-    }
     free(content);
     free(path);
+    return conf;
+}
+
+int state_compare(const char *folder, const char *name, const char *conf)
+{
+    char *kept = kept_conf(folder);
+    int r = kept && strcmp(kept, conf) == 0 ? 0 : -1;
+    if (kept && r < 0)
+        complain("the changes kept as '%s' were made to other layers, or with other options (%s/conf); use those, "
+                 "choose another name with -n, or drop them with `ovl discard -n %s`",
+                 name, folder, name);
+    free(kept);
+    return r;
+}
+
+int state_compare_mount(const char *folder, const char *name, const char *conf)
+{
+    const char *section = strchr(conf, '\n'), *end = section ? strchr(section + 1, '\n') : NULL;
+    char *kept = kept_conf(folder);
+    int r = kept && end && strncmp(kept, conf, (size_t)(end + 1 - conf)) == 0 ? 0 : -1;
+    if (kept && r < 0)
+        complain("the changes kept as '%s' are those of another mount (%s/conf); name that with -m, or others with -n",
+                 name, folder);
+    free(kept);
     return r;
 }
 

@@ -31,6 +31,8 @@ bool state_is_ours(const char *folder);
 int state_make(const char *root, const char *name, const char *conf, bool *is_new);
 /* Whether the directory was kept with this configuration: 0, or -1 with a message. */
 int state_compare(const char *folder, const char *name, const char *conf);
+/* Whether it was kept for the mount that this configuration has. */
+int state_compare_mount(const char *folder, const char *name, const char *conf);
 /* Make one with a name of its own, the caller's to free; NULL with a message. */
 char *state_make_temp(const char *root, const char *conf);
 /* The names of those that are there, the caller's to free as the list is. */

@@ -247,3 +247,17 @@ def test_other_refusals(lower):
     os.makedirs(f"{lower.kept}/mine/upper")
     assert refused(lower, "-n", "mine").startswith("ovl: nothing is kept as 'mine'")
     assert lower("discard", "--help").out.startswith("usage: ovl discard ")
+
+
+@pytest.mark.parametrize("kept_as", [[], ["-n", "n"]])
+def test_the_changes_of_another_mount(lower, kept_as):
+    """The name that ovl makes of a mount can be that of another one, too."""
+    own, other = ["-m", "@/a/b", *kept_as], ["-m", "@/a-b", *kept_as]
+    done = lower("run", *own, "-l", "%/l", "sh", "-c", "echo n >$1/a/b/n", "sh", lower.mount)
+    assert done.status == 0, done.err
+    before = lower.tree("state")
+    for command in (["discard", "-f"], ["commit"], ["status"], ["explain", "@/a/b/n"]):
+        done = lower(*command[:1], *other, *command[1:])
+        assert done.status == 3 and "' are those of another mount (B/state/ovl/" in done.err, (command, done.err)
+    assert lower.tree("state") == before
+    assert lower("discard", "-f", *own).status == 0
