@@ -301,7 +301,9 @@ static int take_options(int argc, char **argv, struct commit_options *options)
         if (ENDS(taken))
             return taken;
         if (option == OPTION_TO)
-            options->to = optarg;
+            taken = options_take_once(&options->shared, &options->to, "to");
+        if (ENDS(taken))
+            return taken;
         options->dry_run |= option == OPTION_DRY_RUN;
         options->force |= option == OPTION_FORCE;
     }

@@ -27,33 +27,41 @@ void list_free(struct list *list)
     *list = (struct list){NULL, 0};
 }
 
-static int take_once(const struct options *options, const char **to, const char *name)
+/* An empty path would be that of the current directory. */
+static int refuse_empty(const struct options *options, const char *name)
+{
+    return *optarg ? 0 : usage_error(options->command, "--%s is empty; give a value or leave it out", name) + 1;
+}
+
+int options_take_once(const struct options *options, const char **to, const char *name)
 {
     if (*to)
         return usage_error(options->command, "--%s is given twice; leave one of them out", name) + 1;
-    if (!*optarg)
-        return usage_error(options->command, "--%s is empty; give a value or leave it out", name) + 1;
     *to = optarg;
-    return 0;
+    return refuse_empty(options, name);
+}
+
+static int take_more(const struct options *options, struct list *to, const char *name)
+{
+    list_add(to, optarg);
+    return refuse_empty(options, name);
 }
 
 int options_take(struct options *options, int option, const char *help)
 {
     switch (option) {
     case 'm':
-        return take_once(options, &options->mount, "mount");
+        return options_take_once(options, &options->mount, "mount");
     case 'u':
-        return take_once(options, &options->upper, "upper");
+        return options_take_once(options, &options->upper, "upper");
     case 'n':
-        return take_once(options, &options->name, "name");
+        return options_take_once(options, &options->name, "name");
     case OPTION_CONF:
-        return take_once(options, &options->conf, "conf");
+        return options_take_once(options, &options->conf, "conf");
     case 'l':
-        list_add(&options->lower, optarg);
-        return 0;
+        return take_more(options, &options->lower, "lower");
     case 'x':
-        list_add(&options->exclude, optarg);
-        return 0;
+        return take_more(options, &options->exclude, "exclude");
     case OPTION_TEMP:
         options->temp = true;
         return 0;

@@ -65,6 +65,8 @@ enum { OPTION_HELP = 256, OPTION_JSON, OPTION_COLOR, OPTION_CONF, OPTION_TEMP, O
 /* Take one answer of getopt_long(3): -1 where it is none of the shared ones, else 0, or a status + 1 that the command
  * ends with (after --help, `help` being its text, or a wrong option). */
 int options_take(struct options *options, int option, const char *help);
+/* The same for an option of a command's own that may be given once, and not empty: 0, or a status + 1. */
+int options_take_once(const struct options *options, const char **to, const char *name);
 /* The status that ends the command, of what options_take() answered. */
 #define ENDS(taken) ((taken) > 0)
 #define END_STATUS(taken) ((taken)-1)

@@ -467,6 +467,8 @@ def test_an_upper_that_no_run_made(lower):
 REFUSED = {
     "no-layer": (["--to", "%/u"], 3, "B/u is no lower directory of B/m; those are:\novl:   B/l\novl:   B/l2"),
     "nowhere": (["--to", "none"], 3, "none is no lower directory of B/m; those are:"),
+    "empty": (["--to", ""], 2, "--to is empty; give a value or leave it out"),
+    "twice": (["--to", "%/l", "--to", "%/l2"], 2, "--to is given twice; leave one of them out"),
     "elsewhere": (["%/l"], 3, "B/l lies in no overlay; `ovl conf` shows their mounts"),
     "no-conf": (["-l", "%/none"], 125, "lowerdir=B/none: no such file or directory; name a directory that exists"),
 }

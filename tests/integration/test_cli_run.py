@@ -194,6 +194,8 @@ REFUSED = {
     "no-mount": (["-l", "%/l", "true"], 2, "-m is missing: the path under which the overlay is seen"),
     "twice": (["-m", "@", "-m", "@", "true"], 2, "--mount is given twice; leave one of them out"),
     "empty": (["-m", "", "true"], 2, "--mount is empty; give a value or leave it out"),
+    "empty-lower": (["-m", "@", "-l", "", "true"], 2, "--lower is empty; give a value or leave it out"),
+    "empty-exclude": (["-m", "@", "-x", "", "true"], 2, "--exclude is empty; give a value or leave it out"),
     "conf-and-mount": (["--conf", "x", "-m", "@", "true"], 2,
                        "--conf says all of it; leave -m, -l, -u, -x, -n and --temp out"),
     "name-and-upper": (["-m", "@", "-u", "%/u", "-n", "x", "true"], 2,
