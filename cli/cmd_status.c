@@ -47,6 +47,7 @@ struct status_options {
 /* One run of the command. */
 struct showing {
     const struct status_options *options;
+    char *const *paths; /* which are asked for; none: all */
     struct json_list list;
     size_t count[CHANGE_RENAMED + 1];
     char *moved; /* the path of a directory that was renamed, while what is below it comes */
@@ -169,14 +170,22 @@ static struct json_object *item_of(const struct change *change)
 static bool is_below(const char *path, const char *dir)
 {
     size_t n = strlen(dir);
-    return strncmp(path, dir, n) == 0 && path[n] == '/';
+    return strncmp(path, dir, n) == 0 && (n == 1 || path[n] == '/');
+}
+
+static bool is_asked(const struct showing *s, const char *path)
+{
+    bool asked = !*s->paths;
+    for (char *const *at = s->paths; *at; at++)
+        asked |= strcmp(path, *at) == 0 || is_below(path, *at);
+    return asked;
 }
 
 /* Whether the change is said by the line of another one: the old name of what was renamed, and what moved with it. */
 static bool is_said(struct showing *s, const struct change *change)
 {
     if (change->kind == CHANGE_DELETED && change->to)
-        return true;
+        return is_asked(s, change->to);
     if (s->moved && !is_below(change->path, s->moved)) {
         free(s->moved);
         s->moved = NULL;
@@ -246,17 +255,17 @@ static void end(struct showing *s)
     puts(total(s) ? "" : "  nothing is changed");
 }
 
-static int walk_paths(struct showing *s, struct space *space, struct ovl *o, char *const *paths)
+static int walk_paths(struct showing *s, struct space *space, struct ovl *o)
 {
     struct changes_visitor visitor = {
         .each = show, .arg = s, .flags = s->options->flags | CHANGES_GO_ON | CHANGES_RENAMES};
-    return space_changes(space, o, &visitor, paths);
+    return space_changes(space, o, &visitor, s->paths);
 }
 
-static int show_overlay(struct showing *s, struct space *space, struct ovl *o, char *const *paths)
+static int show_overlay(struct showing *s, struct space *space, struct ovl *o)
 {
     begin(s, o);
-    int r = walk_paths(s, space, o, paths);
+    int r = walk_paths(s, space, o);
     end(s);
     if (!s->options->shared.json && !(s->options->flags & CHANGES_LINKS) && ovl_has_links(o))
         tell("hard links were changed by one of their names; --links shows what others show that too");
@@ -280,13 +289,13 @@ static int show_all(const struct status_options *options, struct space *space, c
     if (options->shared.json)
         fputs("{\"overlays\":[", stdout);
     for (unsigned i = 0; i < ovl_space_count(space->space); i++) {
-        struct showing s = {.options = options};
+        struct showing s = {.options = options, .paths = paths};
         struct ovl *o = ovl_space_at(space->space, i);
         if (!is_asked_for(space, o, paths))
             continue;
         if (shown++ && options->shared.json)
             putchar(',');
-        failed |= show_overlay(&s, space, o, paths) != 0;
+        failed |= show_overlay(&s, space, o) != 0;
         differs |= total(&s) > 0;
     }
     if (options->shared.json)

@@ -251,6 +251,17 @@ def test_paths(lower):
     assert short(lower, "@/f") == ["T f/"]
 
 
+def test_the_old_path_of_what_was_renamed(lower):
+    """What is said by the new name's line is said where that one is not asked for."""
+    lower.sh("cd $1; mv f f2; mv was is")
+    assert short(lower, "@/f") == ["D f"]
+    assert short(lower, "@/was/1") == ["D was"]
+    assert short(lower, "@/f", "@/d") == ["D f"]
+    assert short(lower, "@/was", "@/is") == short(lower, "@/is") == ["R is/ <- was"]
+    assert short(lower, "@") == ["R f2 <- f", "R is/ <- was"]
+    assert lower("status", *lower.about(), "--exit-code", "@/f").status == 1
+
+
 def test_several_overlays(lower):
     lower.file("conf", "\n".join(f"[overlay {n}]\nmount={lower.base}/m{n}\nlowerdir=l\nupperdir=u{n}" for n in "ab"))
     done = lower("run", "--conf", "conf", "sh", "-c", "echo a >$1/ma/a; echo b >$1/mb/b", "sh", lower.base)
