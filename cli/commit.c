@@ -238,8 +238,9 @@ static int make_above(struct commit *c, const char *path, const char *relative)
     ovl_ctx_reset(ctx, mark);
     if (r < 0)
         return r;
-    int fd = go_above(c, relative);
-    return fd < 0 || renameat(c->root, ASIDE, fd, name_of(relative)) < 0 ? refuse_errno(path) : 0;
+    if (go_above(c, relative) < 0 || tree_move_in(&c->tree, c->root, ASIDE, name_of(relative)) < 0)
+        return refuse_errno(path);
+    return 0;
 }
 
 /* The directory that a change lies in, made if it is missing, for which nothing else may be aside; -1 after a message.
@@ -359,7 +360,7 @@ static int place(struct commit *c, const struct change *change)
     int r = in_the_way ? tree_remove(&c->tree, name) : 0;
     if (r < 0)
         return r == -1 ? refuse_errno(change->path) : -1;
-    if (renameat(c->root, ASIDE, fd, name) < 0 || remove_mark_beside(c, fd, name) < 0)
+    if (tree_move_in(&c->tree, c->root, ASIDE, name) < 0 || remove_mark_beside(c, fd, name) < 0)
         return refuse_errno(change->path);
     if (unlinkat(c->root, ASIDE, 0) < 0 && errno != ENOENT) /* rename(2) leaves a link to what was there already */
         return refuse_errno(change->path);

@@ -74,6 +74,11 @@ static char *path_below(const struct tree *tree, const char *name)
     return path;
 }
 
+static bool is_closed(mode_t mode)
+{
+    return geteuid() != 0 && (mode & S_IRWXU) != S_IRWXU;
+}
+
 static int widen(const struct tree *tree, const char *name, int fd, mode_t mode)
 {
     int r = 0;
@@ -133,7 +138,7 @@ static int push(struct tree *tree, const char *name, int fd)
     struct stat st;
     if (fstat(fd, &st) < 0)
         return -1;
-    bool widened = !tree->looks && geteuid() != 0 && (st.st_mode & S_IRWXU) != S_IRWXU;
+    bool widened = !tree->looks && is_closed(st.st_mode);
     if (widened && widen(tree, name, fd, st.st_mode & 07777) < 0)
         return -1;
     if (tree->depth == tree->room) {
@@ -257,7 +262,7 @@ int tree_dress(struct tree *tree, struct object *object)
     dir->mode = st.st_mode & 07777;
     dir->mtime = object->st.st_mtim;
     bool was_widened = dir->widened;
-    dir->widened = geteuid() != 0 && (dir->mode & S_IRWXU) != S_IRWXU;
+    dir->widened = is_closed(dir->mode);
     if (dir->widened || was_widened) { /* with the mode of now in its note */
         tree->depth--;
         int r = widen(tree, dir->name, dir->fd, dir->mode);
@@ -271,6 +276,33 @@ int tree_dress(struct tree *tree, struct object *object)
 void tree_set_time(struct tree *tree, const struct timespec *mtime)
 {
     here(tree)->mtime = *mtime;
+}
+
+static int move_directory(const struct tree *tree, int from, const char *aside, int fd, const char *name)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return -1;
+    const struct tree_dir dir = {.fd = fd, .mode = st.st_mode & 07777};
+    bool widened = is_closed(dir.mode);
+    if (widened && widen(tree, name, fd, dir.mode) < 0)
+        return -1;
+    int r = renameat(from, aside, here(tree)->fd, name), error = errno;
+    if (widened && narrow(tree, &dir, tree->depth) < 0)
+        return -1;
+    errno = error;
+    return r;
+}
+
+int tree_move_in(const struct tree *tree, int from, const char *aside, const char *name)
+{
+    int fd = openat(from, aside, OPEN_DIRECTORY);
+    if (fd < 0)
+        return errno == ENOTDIR || errno == ELOOP ? renameat(from, aside, here(tree)->fd, name) : -1;
+    int r = move_directory(tree, from, aside, fd, name), error = errno;
+    close(fd);
+    errno = error;
+    return r;
 }
 
 int tree_remove(const struct tree *tree, const char *name)

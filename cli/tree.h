@@ -29,6 +29,9 @@ int tree_go(struct tree *tree, const char *path, bool make);
 int tree_dress(struct tree *tree, struct object *object);
 /* The time that it has when it is left. */
 void tree_set_time(struct tree *tree, const struct timespec *mtime);
+/* Move an object of another directory to a name there: 0, or -1 with errno.  A directory that its owner may not write,
+ * which can't be moved, is opened meanwhile: its ".." changes. */
+int tree_move_in(const struct tree *tree, int from, const char *aside, const char *name);
 /* Remove a name there, and what is below it: 0; -1 with errno; -2 after a message. */
 int tree_remove(const struct tree *tree, const char *name);
 

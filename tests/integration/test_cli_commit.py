@@ -176,6 +176,18 @@ def test_closed_directories(tool):
     os.chmod(f"{tool.base}/l/d", 0o755)
 
 
+def test_new_closed_directories(tool):
+    """As go's module cache has them: what its owner may not write can't be moved to another directory as it is."""
+    tool.layer("l", {"d/f": "f", "gone/x": "x"}, watch=False)
+    tool.layer("l2", {"low/shut": Dir(mode=0o555), "low/shut/in": Dir(mode=0o500), "low/shut/in/f": "f"})
+    tool.sh("cd $1; mkdir -p d/n/m; echo n >d/n/m/f; chmod 555 d/n/m d/n; rm -r gone; mkdir -p gone/y; chmod 500 gone/y; "
+            "chmod u+w low/shut low/shut/in; echo m >>low/shut/in/f; chmod u-w low/shut/in low/shut")
+    before = shown(tool)
+    commit(tool)
+    left(tool)
+    assert shown(tool) == before
+
+
 def test_acls_of_directories(tool):
     default = acl("u::rwx", "u:7:rx", "g::rx", "m::rx", "o::")
     tool.layer("l", {"d": Dir(xattrs={"system.posix_acl_default": default}), "d/f": "f", "e/f": "f"}, watch=False)
@@ -357,7 +369,8 @@ def seen(tool):
 
 
 KILLED = ("cd $1; echo more >>f; rm d/g; rm -r again; mkdir again; echo n >again/new; ln again/new again/new2; rm file; mkdir file;"
-          "echo in >file/in; rm -r dir; echo now >dir; chmod 700 meta; rm -r both; mkdir both; echo b >both/new")
+          "echo in >file/in; rm -r dir; echo now >dir; chmod 700 meta; rm -r both; mkdir both; echo b >both/new; "
+          "mkdir -p d/shut; echo s >d/shut/s; chmod 500 d/shut")
 
 
 @pytest.mark.parametrize("start", [0, 1])
