@@ -455,6 +455,13 @@ static int remove_xattrs(int fd, const struct xattrs *wanted)
     return r;
 }
 
+/* Somebody else's has the time of what was changed in it; commit_check() has seen that nothing else is wanted. */
+static bool is_foreign(int fd)
+{
+    struct stat st;
+    return geteuid() != 0 && fstat(fd, &st) == 0 && st.st_uid != geteuid();
+}
+
 /* After what is in it was applied, which changed its time. */
 static int leave(const struct change *change, void *arg)
 {
@@ -466,6 +473,8 @@ static int leave(const struct change *change, void *arg)
     int fd = tree_go(&c->tree, change->relative, false);
     if (fd < 0)
         return errno == ENOENT || errno == ENOTDIR ? 0 : refuse_errno(change->path) < 0;
+    if (is_foreign(fd))
+        return 0;
     int r = describe(change, &o, &target);
     if (r == 0 && !*change->relative) /* the root is as whoever made the layer liked, but for its time */
         tree_set_time(&c->tree, &o.st.st_mtim);

@@ -17,7 +17,8 @@ struct checking {
     struct commit *c;
     void (*each)(const struct change *change);
     struct ovl_said *said;
-    struct stat root; /* of the layer */
+    struct tree layer;
+    struct stat root; /* of that */
 };
 
 static int refuse(const char *path, const char *why)
@@ -47,60 +48,145 @@ static int refuse_newer(const struct commit *c, const char *path)
     return 1;
 }
 
-/* A directory that goes must not have anything in it that is newer. */
-static int check_tree(const struct commit *c, const struct change *change)
+/* ---- what goes --------------------------------------------------------------------------------------------- */
+
+static int refuse_change(const struct change *change, const char *where, int error)
 {
-    char *roots[] = {text("%s/%s", ovl_layer(c->ovl, c->target), change->relative), NULL};
-    FTS *tree = need(fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL));
+    complain("%s: %s; nothing was changed, %s could not be", where, strerror(error), change->path);
+    return 1;
+}
+
+static int refuse_mount(const char *where)
+{
+    return refuse(where, "is another file system than its layer; commit what is in there by other means");
+}
+
+static bool is_ours(const struct stat *st)
+{
+    return geteuid() == 0 || st->st_uid == geteuid();
+}
+
+/* Whether its mode keeps the caller from changing names in a directory, with errno; tree.c opens what is the caller's.
+ */
+static bool is_barred(const char *dir, const struct stat *st)
+{
+    return st->st_uid != geteuid() && faccessat(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS) < 0;
+}
+
+/* Whether somebody else's name can't be taken out of somebody else's directory, such as /tmp. */
+static bool is_stuck(const struct stat *dir, const struct stat *st)
+{
+    return (dir->st_mode & S_ISVTX) && !is_ours(dir) && !is_ours(st);
+}
+
+/* Whether nothing of the layer is overwritten or removed. */
+static bool stays(const struct commit *c, const struct change *change)
+{
+    if (!change->lower.exists || change->lower.layer != c->target)
+        return true;
+    return change->upper.exists && is_dir(&change->upper.st) && is_dir(&change->lower.st);
+}
+
+/* Of a directory fts_number tells that names in it can't be removed. */
+static int check_entry(const struct checking *ch, const struct change *change, FTSENT *entry)
+{
+    const struct stat *st = entry->fts_statp;
+    const FTSENT *above = entry->fts_level > 0 ? entry->fts_parent : NULL;
+    switch (entry->fts_info) {
+    case FTS_DP:
+        return 0;
+    case FTS_DNR: /* what is the caller's will be opened */
+        return entry->fts_errno == EACCES && is_ours(st) ? 0 : refuse_change(change, entry->fts_path, entry->fts_errno);
+    case FTS_NS:
+    case FTS_ERR:
+        return entry->fts_errno == ENOENT ? 0 : refuse_change(change, entry->fts_path, entry->fts_errno);
+    default:
+        break;
+    }
+    if (st->st_dev != ch->root.st_dev)
+        return refuse_mount(entry->fts_path);
+    if (above && above->fts_number)
+        return refuse_change(change, entry->fts_path, EACCES);
+    if (above && is_stuck(above->fts_statp, st))
+        return refuse_change(change, entry->fts_path, EPERM);
+    entry->fts_number = is_dir(st) && is_barred(entry->fts_accpath, st);
+    return !ch->c->forced && is_newer(ch->c, st) ? refuse_newer(ch->c, change->path) : 0;
+}
+
+/* A directory that goes must not have anything in it that is newer, or can't be removed. */
+static int check_tree(const struct checking *ch, const struct change *change)
+{
+    char *roots[] = {need(strdup(change->lower.real)), NULL};
+    FTS *tree = need(fts_open(roots, FTS_PHYSICAL, NULL));
     int r = 0;
     for (FTSENT *entry; r == 0 && (entry = fts_read(tree));)
-        if (entry->fts_info != FTS_DP && entry->fts_info != FTS_ERR && entry->fts_info != FTS_NS &&
-            is_newer(c, entry->fts_statp))
-            r = refuse_newer(c, change->path);
+        r = check_entry(ch, change, entry);
     fts_close(tree);
     free(roots[0]);
     return r;
 }
 
 /* A name that came or went changes a directory's times, so that those say nothing of a directory that stays. */
-static int check_newer(const struct commit *c, const struct change *change)
+static int check_old(const struct checking *ch, const struct change *change)
 {
-    if (c->forced || !change->lower.exists || change->lower.layer != c->target)
-        return 0;
-    bool stays = change->upper.exists && is_dir(&change->upper.st) && is_dir(&change->lower.st);
-    if (stays)
+    if (stays(ch->c, change))
         return 0;
     if (is_dir(&change->lower.st))
-        return check_tree(c, change);
-    return is_newer(c, &change->lower.st) ? refuse_newer(c, change->path) : 0;
+        return check_tree(ch, change);
+    return !ch->c->forced && is_newer(ch->c, &change->lower.st) ? refuse_newer(ch->c, change->path) : 0;
 }
 
 /* ---- the layer ------------------------------------------------------------------------------------------- */
 
-static int check_directory(const struct checking *ch, const struct change *change, const char *dir)
+static int check_directory(const struct checking *ch, const struct change *change, int fd, const char *path)
 {
     struct stat st;
-    if (lstat(dir, &st) < 0)
-        return errno == ENOENT || errno == ENOTDIR ? 0 : refuse(dir, strerror(errno));
-    if (!is_dir(&st))
-        return 0;
+    char self[40];
+    snprintf(self, sizeof self, "/proc/self/fd/%d", fd); /* a path can be longer than the kernel takes */
+    if (fstat(fd, &st) < 0)
+        return refuse(path, strerror(errno));
     if (st.st_dev != ch->root.st_dev)
-        return refuse(dir, "is another file system than its layer; commit what is in there by other means");
-    if (faccessat(AT_FDCWD, dir, W_OK, AT_EACCESS) == 0 || st.st_uid == geteuid())
-        return 0;
-    complain("%s: %s; nothing was changed, %s could not be", dir, strerror(errno), change->path);
-    return 1;
+        return refuse_mount(path);
+    if (is_barred(self, &st))
+        return refuse_change(change, path, errno);
+    return !stays(ch->c, change) && is_stuck(&st, &change->lower.st) ? refuse_change(change, path, EPERM) : 0;
 }
 
 /* The directory that the name is in, as far as the layer has it. */
-static int check_place(const struct checking *ch, const struct change *change)
+static int check_place(struct checking *ch, const struct change *change)
 {
     const char *slash = strrchr(change->relative, '/');
-    int n = slash ? (int)(slash - change->relative) : 0;
-    char *dir = text("%s/%.*s", ovl_layer(ch->c->ovl, ch->c->target), n, change->relative);
-    int r = check_directory(ch, change, dir);
+    char *dir = text("%.*s", slash ? (int)(slash - change->relative) : 0, change->relative);
+    char *path = text("%s/%s", ovl_layer(ch->c->ovl, ch->c->target), dir);
+    int fd = tree_go(&ch->layer, dir, false), r = 0;
+    if (fd >= 0)
+        r = check_directory(ch, change, fd, path);
+    else if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
+        r = refuse(path, strerror(errno));
     free(dir);
+    free(path);
     return r;
+}
+
+/* Of somebody else's directory names can be changed, but nothing else. */
+static int check_metadata(const struct commit *c, const struct change *change)
+{
+    bool is_there = *change->relative && change->lower.exists && change->lower.layer == c->target;
+    if (!is_there || !stays(c, change) || is_ours(&change->lower.st) ||
+        !(change->differs & (DIFFERS_MODE | DIFFERS_XATTRS)))
+        return 0;
+    return refuse_change(change, change->lower.real, EPERM);
+}
+
+/* ---- the upper ------------------------------------------------------------------------------------------- */
+
+static int check_readable(const struct change *change)
+{
+    if (!change->upper.exists || !S_ISREG(change->upper.st.st_mode) ||
+        faccessat(AT_FDCWD, change->upper.real, R_OK, AT_EACCESS | AT_SYMLINK_NOFOLLOW) == 0)
+        return 0;
+    complain("%s: %s; what can't be read can't be applied, and nothing was changed", change->path, strerror(errno));
+    return 1;
 }
 
 /* ---- layers between ---------------------------------------------------------------------------------------- */
@@ -144,7 +230,11 @@ static int check(const struct change *change, void *arg)
         return refuse_between(c, change, 1);
     r = check_place(ch, change);
     if (r == 0)
-        r = check_newer(c, change);
+        r = check_readable(change);
+    if (r == 0)
+        r = check_old(ch, change);
+    if (r == 0)
+        r = check_metadata(c, change);
     c->count[change->kind]++;
     c->files++;
     if (change->upper.exists && S_ISREG(change->upper.st.st_mode))
@@ -154,17 +244,24 @@ static int check(const struct change *change, void *arg)
     return r;
 }
 
+static int open_layer(struct checking *ch)
+{
+    const char *layer = ovl_layer(ch->c->ovl, ch->c->target);
+    int fd = open(layer, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 && fstat(fd, &ch->root) == 0 && tree_look(&ch->layer, fd) == 0)
+        return 0;
+    return refuse(layer, strerror(errno));
+}
+
 int commit_check(struct commit *c, void (*each)(const struct change *change))
 {
     size_t mark = c->space->ctx.used;
     struct checking ch = {.c = c, .each = each, .said = need(ovl_ctx_alloc(&c->space->ctx, sizeof(struct ovl_said)))};
     const struct changes_visitor visitor = {.each = check, .arg = &ch, .flags = CHANGES_ALL | CHANGES_LINKS};
-    const char *layer = ovl_layer(c->ovl, c->target);
-    if (lstat(layer, &ch.root) < 0) {
-        complain("%s: %s", layer, strerror(errno));
-        return -1;
-    }
-    int r = changes_walk(&c->space->ctx, c->ovl, &visitor);
+    int r = open_layer(&ch);
+    if (r == 0)
+        r = changes_walk(&c->space->ctx, c->ovl, &visitor);
+    tree_close(&ch.layer);
     ovl_ctx_reset(&c->space->ctx, mark);
     return r == 0 ? 0 : -1;
 }

@@ -28,6 +28,7 @@ struct tree_dir {
     mode_t mode; /* which it has when it is left */
     struct timespec mtime;
     bool widened;
+    bool foreign; /* somebody else's, who alone can give it a mode or time */
 };
 
 /* As many directories on the way as may be open. */
@@ -138,15 +139,20 @@ static int push(struct tree *tree, const char *name, int fd)
     struct stat st;
     if (fstat(fd, &st) < 0)
         return -1;
-    bool widened = !tree->looks && is_closed(st.st_mode);
+    bool foreign = geteuid() != 0 && st.st_uid != geteuid();
+    bool widened = !tree->looks && !foreign && is_closed(st.st_mode);
     if (widened && widen(tree, name, fd, st.st_mode & 07777) < 0)
         return -1;
     if (tree->depth == tree->room) {
         tree->room = tree->room ? tree->room * 2 : 16;
         tree->dir = need(realloc(tree->dir, tree->room * sizeof *tree->dir));
     }
-    tree->dir[tree->depth++] = (struct tree_dir){
-        .name = need(strdup(name)), .fd = fd, .mode = st.st_mode & 07777, .mtime = st.st_mtim, .widened = widened};
+    tree->dir[tree->depth++] = (struct tree_dir){.name = need(strdup(name)),
+                                                 .fd = fd,
+                                                 .mode = st.st_mode & 07777,
+                                                 .mtime = st.st_mtim,
+                                                 .widened = widened,
+                                                 .foreign = foreign};
     return fd;
 }
 
@@ -154,7 +160,7 @@ static int pop(struct tree *tree)
 {
     struct tree_dir dir = *here(tree);
     const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, dir.mtime};
-    int r = tree->looks ? 0 : utimensat(dir.fd, ".", times, 0);
+    int r = tree->looks || dir.foreign ? 0 : utimensat(dir.fd, ".", times, 0);
     if (dir.widened && narrow(tree, &dir, tree->depth - 1) < 0)
         r = -1;
     tree->depth--;

@@ -4,7 +4,7 @@
  *
  * What must hold: no symbolic link in the tree is ever followed, whatever is in it or put there meanwhile, so that
  * nothing outside of it is reached.  A directory's mode is no hindrance, and it has the time that it had, or was given,
- * when it is left.  Memory is that of the way to where one stands.
+ * when it is left, unless it is somebody else's.  Memory is that of the way to where one stands.
  */
 #ifndef CLI_TREE_H
 #define CLI_TREE_H

@@ -156,6 +156,28 @@ def test_long_names(tool):
     assert shown(tool)[1:] == [line for line in shown(tool) if line.startswith("f ")]
 
 
+DEEP = """import os, sys
+os.chdir(sys.argv[1])
+for _ in range(42):
+    os.makedirs("n" * 100, exist_ok=True)
+    os.chdir("n" * 100)
+exec(sys.argv[2])
+"""
+
+
+def test_paths_that_the_kernel_does_not_take(tool):
+    tool.layer("l", {}, watch=False)
+    script = tool.file("deep", DEEP)
+    made = "open('f', 'w'), open('g', 'w'), os.mkdir('d'), open('d/x', 'w')"
+    assert tool.start(["/usr/bin/python3", script, f"{tool.base}/l", made]).status == 0
+    tool.sh(f"""/usr/bin/python3 {script} $1 'print("m", file=open("f", "a")); os.unlink("g"); os.unlink("d/x"); os.rmdir("d");'"""
+            """'os.mkdir("new"); open("new/n", "w")'""")
+    before = shown(tool)
+    commit(tool)
+    left(tool)
+    assert shown(tool) == before
+
+
 def test_hard_links_of_the_layer_stay(tool):
     tool.layer("l", {"d/a": "a", "b": "b"}, watch=False)
     os.link(f"{tool.base}/l/d/a", f"{tool.base}/l/c")
@@ -198,19 +220,70 @@ def test_acls_of_directories(tool):
 
 
 def test_owners_that_a_user_can_not_keep(tool, user_only):
-    """A layer that root lets a user write to: what the user changes stays root's where that can be."""
+    """A layer that root lets a user write to."""
     if os.geteuid() != 0:
         pytest.skip("needs root to make another one's files")
     tool.layer("l", {"d/f": "f", "d/g": "g"}, watch=False)
     for path, mode in (("d/f", 0o666), ("d/g", 0o666), ("d", 0o777), ("", 0o777)):
         os.chown(f"{tool.base}/l/{path}", 0, 0)
         os.chmod(f"{tool.base}/l/{path}", mode)
-    tool.sh("cd $1; echo more >>d/f; echo n >d/n")
-    before = shown(tool)
+    tool.sh("cd $1; echo more >>d/f; echo n >d/n; rm d/g")
+    commit(tool)
+    left(tool)
+    assert sorted(os.listdir(f"{tool.base}/l/d")) == ["f", "n"]
+    with open(f"{tool.base}/l/d/f") as f:
+        assert f.read() == "fmore\n"
+    st = os.stat(f"{tool.base}/l/d")
+    assert (st.st_uid, st.st_mode & 0o7777) == (0, 0o777)
+
+
+FOREIGN = {
+    "barred": ("mkdir -p d/r; echo x >d/r/x", "rm -r d", "d/r/x: Permission denied; nothing was changed, B/m/d could not be"),
+    "sticky": ("mkdir -p d/r; echo x >d/r/x; chmod 1777 d/r", "rm -r d",
+               "d/r/x: Operation not permitted; nothing was changed, B/m/d could not be"),
+    "sticky-name": ("mkdir d; echo x >d/x; chmod 1777 d", "rm d/x",
+                    "d: Operation not permitted; nothing was changed, B/m/d/x could not be"),
+    "mode": ("mkdir d; chmod 777 d", "chmod 700 d", "d: Operation not permitted; nothing was changed, B/m/d could not be"),
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+def test_what_a_user_can_not_change_is_told_before(tool, user_only, case):
+    if os.geteuid() != 0:
+        pytest.skip("needs root to make another one's files")
+    made, script, line = FOREIGN[case]
+    tool.layer("l", {"a": "a"}, watch=False)
+    subprocess.run(["sh", "-ec", made], cwd=f"{tool.base}/l", check=True)
+    if case in ("barred", "sticky"):
+        tool.own(f"{tool.base}/l/d")
+    tool.sh(f"cd $1; echo more >>a; {script}")
+    before = tool.tree("l")
+    done = tool("commit", *tool.about(), "--force")
+    assert (done.status, done.err) == (3, f"ovl: B/l/{line}\n")
+    assert tool.tree("l") == before
+
+
+def test_another_file_system_in_what_goes(tool, root_only):
+    tool.layer("l", {"a": "a", "d/m/x": "x"}, watch=False)
+    tool.sh("cd $1; echo more >>a; rm -r d")
+    subprocess.run(["mount", "-t", "tmpfs", "none", f"{tool.base}/l/d/m"], check=True)
+    try:
+        done = tool("commit", *tool.about(), "--force")
+        with open(f"{tool.base}/l/a") as f:
+            assert f.read() == "a"
+    finally:
+        subprocess.run(["umount", f"{tool.base}/l/d/m"], check=True)
+    assert done.status == 3 and done.err.startswith("ovl: B/l/d/m: is another file system than its layer")
+
+
+def test_a_file_that_can_not_be_read(tool, user_only):
+    tool.layer("l", {"a": "a"}, watch=False)
+    tool.sh("cd $1; echo more >>a; echo b >b; chmod 200 b")
+    before = tool.tree("l")
     done = tool("commit", *tool.about())
-    assert (done.status, done.err) == (3, "ovl: B/m/d: Operation not permitted\novl: the rest is still in B/u; the overlay "
-                                          "shows what it showed before, and `ovl commit` called again finishes it\n")
-    assert shown(tool) == before
+    assert (done.status, done.err) == (3, "ovl: B/m/b: Permission denied; what can't be read can't be applied, and nothing "
+                                          "was changed\n")
+    assert tool.tree("l") == before
 
 
 def test_links_in_the_layer_are_not_followed(tool):
