@@ -104,7 +104,7 @@ static int dress(const struct place *p, struct object *o)
     int lists = set_xattrs(p, o, true);
     if (lists < 0 || (lists > 0 && take_permissions(p, &mode) < 0))
         return -1;
-    return S_ISLNK(mode) ? 0 : fchmodat(p->dir, p->name, mode & 07777, 0);
+    return S_ISLNK(mode) ? 0 : fchmodat(p->dir, p->name, mode & 07777, p->flags);
 }
 
 int object_dress(int fd, struct object *o)

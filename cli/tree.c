@@ -208,7 +208,7 @@ static int make_directory(int above, const char *name)
 {
     if (mkdirat(above, name, 0755) < 0 || object_drop_acls(above, name, S_IFDIR) < 0)
         return -1;
-    return fchmodat(above, name, 0755, 0);
+    return fchmodat(above, name, 0755, AT_SYMLINK_NOFOLLOW);
 }
 
 static int enter(struct tree *tree, const char *name, bool make)

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -298,6 +299,27 @@ def test_links_in_the_layer_are_not_followed(tool):
     before = tool.tree("out")
     tool("commit", *tool.about("l"), "--force")
     assert tool.tree("out") == before
+
+
+def test_a_link_in_the_place_of_what_is_made(tool):
+    """Whoever may write to the layer puts one there in the middle of it."""
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    tool.layer("l", {}, watch=False)
+    out = tool.file("out", "outside")
+    os.chmod(out, 0o600)
+    tool.sh("echo n >$1/n; chmod 4777 $1/n")
+    words = [w.replace("@", tool.mount).replace("%", tool.base) for w in tool.about()]
+    aside, delay = f"{tool.base}/l/.wh..wh.new-commit", "inject=utimensat:delay_exit=700000:when=1"
+    with subprocess.Popen([*tool.role.drop(), "strace", "-qq", "-o", f"{tool.base}/trace", "-e", delay, tool.program, "commit",
+                           *words], stderr=subprocess.PIPE, env={**os.environ, "OVL_LIBRARY": tool.library}) as process:
+        for _ in range(500):
+            if os.path.exists(aside) and os.stat(aside).st_mtime_ns == os.stat(f"{tool.upper}/n").st_mtime_ns:
+                break
+            time.sleep(0.001)
+        os.unlink(aside)
+        os.symlink(out, aside)
+    assert os.stat(out).st_mode & 0o7777 == 0o600
 
 
 def test_sparse_files(tool):
