@@ -285,9 +285,13 @@ static int remove_mark_beside(struct commit *c, int fd, const char *name)
     return r;
 }
 
-static int make_opaque(struct commit *c, int above, const char *name, const char *path)
+/* A directory of the layer; to go into it opens it, and keeps its time. */
+static int make_opaque(struct commit *c, const char *relative, const char *path)
 {
-    char *dir = path_in(above, name);
+    int fd = tree_go(&c->tree, relative, false);
+    if (fd < 0)
+        return refuse_errno(path);
+    char *dir = path_in(fd, ".");
     int r = ovl_mark_set_opaque(&c->space->ctx, dir, c->form);
     free(dir);
     return r < 0 ? refuse_mark(path, r) : 0;
@@ -399,7 +403,7 @@ static int make_directory(struct commit *c, const struct change *change)
     int below = hides ? shown(c, c->target + 1, change->relative) : SHOWN_NOTHING;
     if (below < 0 || reach(c, change) < 0 || make_aside(c, change) < 0)
         return -1;
-    if (below == SHOWN_DIRECTORY && make_opaque(c, c->root, ASIDE, change->path) < 0)
+    if (below == SHOWN_DIRECTORY && make_opaque(c, ASIDE, change->path) < 0)
         return -1;
     return place(c, change);
 }
@@ -417,7 +421,7 @@ static int apply_directory(struct commit *c, const struct change *change)
     int below = change->opaque ? shown(c, c->target + 1, change->relative) : SHOWN_NOTHING;
     if (below != SHOWN_DIRECTORY)
         return below < 0 ? -1 : 0;
-    return make_opaque(c, fd, name, change->path);
+    return make_opaque(c, change->relative, change->path);
 }
 
 static int apply(const struct change *change, void *arg)

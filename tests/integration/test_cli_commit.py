@@ -211,6 +211,17 @@ def test_new_closed_directories(tool):
     assert shown(tool) == before
 
 
+@pytest.mark.parametrize("script", ["rm -r d; mkdir d; echo n >d/n; chmod 555 d", "chmod 755 e; rm -r e; mkdir e; echo n >e/n"])
+def test_closed_directories_become_opaque(tool, script):
+    tool.layer("l", {"e": Dir(mode=0o555), "e/y": "y"}, watch=False)
+    tool.layer("l2", {"d/x": "x", "e/x": "x"})
+    tool.sh(f"cd $1; {script}")
+    before = shown(tool)
+    commit(tool)
+    left(tool)
+    assert shown(tool) == before
+
+
 def test_acls_of_directories(tool):
     default = acl("u::rwx", "u:7:rx", "g::rx", "m::rx", "o::")
     tool.layer("l", {"d": Dir(xattrs={"system.posix_acl_default": default}), "d/f": "f", "e/f": "f"}, watch=False)
