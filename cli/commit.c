@@ -181,14 +181,21 @@ static bool has_names(const struct change *change)
     return change->upper.st.st_nlink > 1 && !S_ISDIR(change->upper.st.st_mode);
 }
 
+/* It could have been put there to have something else applied.  0; -1 with errno; -2 after a message. */
 static int open_links(struct commit *c)
 {
     if (c->links >= 0)
         return 0;
     if (mkdirat(c->root, LINKS, 0700) < 0 && errno != EEXIST)
         return -1;
+    struct stat st;
     c->links = openat(c->root, LINKS, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    return c->links < 0 ? -1 : 0;
+    if (c->links < 0 || fstat(c->links, &st) < 0)
+        return -1;
+    if (st.st_uid == geteuid() && !(st.st_mode & 077))
+        return 0;
+    complain("%s/" LINKS " is somebody else's; look at it, and remove it", ovl_layer(c->ovl, c->target));
+    return -2;
 }
 
 /* Another name of an object that was applied: 1 when it is aside, 0 when it must be copied. */
@@ -196,8 +203,9 @@ static int link_aside(struct commit *c, const struct change *change)
 {
     if (!has_names(change))
         return 0;
-    if (open_links(c) < 0)
-        return refuse_errno(change->path);
+    int r = open_links(c);
+    if (r < 0)
+        return r == -1 ? refuse_errno(change->path) : -1;
     char *name = link_name(&change->upper.st);
     int made = linkat(c->links, name, c->root, ASIDE, 0) == 0;
     free(name);

@@ -104,7 +104,15 @@ static int narrow(const struct tree *tree, const struct tree_dir *dir, size_t de
     return r < 0 && errno != ENOENT ? -1 : 0;
 }
 
-static void put_back(int root, const char *target)
+/* A note of somebody else's than the directory's owner, who could change that by himself, is none. */
+static bool is_owner(int root, const char *note, int fd)
+{
+    struct stat of_note, st;
+    return fstatat(root, note, &of_note, AT_SYMLINK_NOFOLLOW) == 0 && fstat(fd, &st) == 0 &&
+           of_note.st_uid == st.st_uid;
+}
+
+static void put_back(int root, const char *note, const char *target)
 {
     struct open_how how = {.flags = OPEN_DIRECTORY, .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH};
     char *path;
@@ -112,7 +120,8 @@ static void put_back(int root, const char *target)
     int fd = *path == ':' && mode <= 07777 ? (int)syscall(SYS_openat2, root, path + 1, &how, sizeof how) : -1;
     if (fd < 0)
         return;
-    set_mode(fd, (mode_t)mode);
+    if (is_owner(root, note, fd))
+        set_mode(fd, (mode_t)mode);
     close(fd);
 }
 
@@ -125,7 +134,7 @@ static void put_back_all(int root)
         ssize_t n = readlinkat(root, note, target, sizeof target - 1);
         target[n < 0 ? 0 : n] = '\0';
         if (n > 0)
-            put_back(root, target);
+            put_back(root, note, target);
         if (n > 0)
             unlinkat(root, note, 0);
         free(note);

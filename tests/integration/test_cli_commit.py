@@ -333,6 +333,29 @@ def test_a_link_in_the_place_of_what_is_made(tool):
     assert os.stat(out).st_mode & 0o7777 == 0o600
 
 
+def test_what_others_put_into_the_layer(tool, root_only):
+    """Where anybody may make names, but not take others away: no note of a mode, and no copy of a hard link."""
+    tool.layer("l", {"d/f": "f", "e/f": "f"}, watch=False)
+    tool.sh("cd $1; echo n >d/n; ln d/n d/n2; echo m >>d/f")
+    st, layer = os.stat(f"{tool.upper}/d/n"), f"{tool.base}/l"
+    os.chmod(layer, 0o1777)
+    os.symlink("777:e", f"{layer}/.wh..wh.new-mode-1")
+    os.mkdir(f"{layer}/.wh..wh.new-links")
+    copy = f"{layer}/.wh..wh.new-links/{st.st_dev:x}-{st.st_ino:x}-{st.st_ctime_ns // 10**9:x}.{st.st_ctime_ns % 10**9:x}"
+    with open(copy, "w") as f:
+        f.write("other")
+    for path in (f"{layer}/.wh..wh.new-mode-1", f"{layer}/.wh..wh.new-links", copy):
+        os.chown(path, 12345, 12345, follow_symlinks=False)
+    done = tool("commit", *tool.about())
+    assert done.status == 3 and done.err.startswith("ovl: B/l/.wh..wh.new-links is somebody else's; look at it, and remove it\n")
+    assert os.stat(f"{layer}/e").st_mode & 0o777 == 0o755
+    shutil.rmtree(f"{layer}/.wh..wh.new-links")
+    commit(tool)
+    left(tool)
+    with open(f"{layer}/d/n2") as f:
+        assert f.read() == "n\n"
+
+
 def test_sparse_files(tool):
     tool.layer("l", {"f": "f"}, watch=False)
     tool.sh("truncate -s 100M $1/s; echo end >>$1/s")
