@@ -404,6 +404,21 @@ static bool has_obstacle(int fd, const char *name)
     return has;
 }
 
+/* Between what is in the way and the directory nothing would hide what layers below have of the name: a call that
+ * finishes this one would not know that something did. */
+static int hide_meanwhile(struct commit *c, const struct change *change)
+{
+    struct stat st;
+    const char *name = name_of(change->relative);
+    int fd = reach(c, change);
+    if (fd < 0 || fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return fd < 0 ? -1 : 0;
+    char *dir = path_in(fd, ".");
+    int r = ovl_mark_hide(&c->space->ctx, dir, name, OVL_MARK_FILE); /* which place() takes away */
+    free(dir);
+    return r < 0 && r != -EEXIST ? refuse_mark(change->path, r) : 0;
+}
+
 static int make_directory(struct commit *c, const struct change *change)
 {
     const char *name = name_of(change->relative);
@@ -411,7 +426,7 @@ static int make_directory(struct commit *c, const struct change *change)
     int below = hides ? shown(c, c->target + 1, change->relative) : SHOWN_NOTHING;
     if (below < 0 || reach(c, change) < 0 || make_aside(c, change) < 0)
         return -1;
-    if (below == SHOWN_DIRECTORY && make_opaque(c, ASIDE, change->path) < 0)
+    if (below == SHOWN_DIRECTORY && (make_opaque(c, ASIDE, change->path) < 0 || hide_meanwhile(c, change) < 0))
         return -1;
     return place(c, change);
 }

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import time
 
@@ -536,6 +537,25 @@ def test_a_killed_one_is_finished_where_it_was_begun(lower, call):
     commit(lower)
     left(lower)
     assert shown(lower) == before
+
+
+def test_killed_between_a_whiteout_and_a_directory(tool, root_only):
+    """A directory that hides nothing by itself, as the layer's whiteout does, which it takes the place of."""
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    tool.layer("l", {"a": "a"}, watch=False)
+    tool.layer("l2", {"d/x": "x"})
+    os.mknod(f"{tool.base}/l/d", stat.S_IFCHR)
+    tool.sh("mkdir $1/d; echo n >$1/d/n")
+    before = shown(tool)
+    words = [w.replace("@", tool.mount).replace("%", tool.base) for w in tool.about()]
+    done = tool.start(["strace", "-o", "trace", "-e", "inject=renameat:signal=KILL:when=1", tool.program, "commit", *words])
+    assert done.status == -signal.SIGKILL and not os.path.exists(f"{tool.base}/l/d")
+    assert shown(tool) == before
+    commit(tool)
+    left(tool)
+    assert shown(tool) == before
+    assert residue.residue(f"{tool.base}/l", [f"{tool.base}/l2"]) == []
 
 
 # ---- refusals ----------------------------------------------------------------------------------------------
