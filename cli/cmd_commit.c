@@ -272,10 +272,10 @@ static int commit(struct commit *c, const struct commit_options *options)
             status = STATUS_FAILED;
         }
     }
-    if (lock >= 0)
-        close(lock);
     if (status == STATUS_DONE && !options->dry_run)
         status = discard_upper(c->ovl);
+    if (lock >= 0)
+        close(lock);
     if (status == STATUS_DONE)
         print_result(c, options);
     return finish_output(status);

@@ -132,7 +132,7 @@ int discard_lock(const char *work)
 static int move(const char *upper, const char *to)
 {
     struct stat st;
-    if (rename(upper, to) == 0 || errno == ENOENT)
+    if (rename(upper, to) == 0)
         return 0;
     if (errno != EACCES || lstat(upper, &st) < 0 || (st.st_mode & S_IWUSR))
         return -1;
@@ -162,18 +162,27 @@ static int remove_work(const char *work)
 int discard_upper(const struct ovl *o)
 {
     const char *upper = ovl_layer(o, 0), *work = ovl_work(o);
-    int fd = discard_lock(work);
-    int status = discard_check(o); /* once more: now nobody can begin */
-    char *aside = text("%s/work/discarded-%ld", work, (long)getpid());
-    if (status == STATUS_DONE && is_there(upper) && move(upper, aside) < 0) {
+    char *folder = text("%s/work", work), *aside = text("%s/discarded-%ld", folder, (long)getpid());
+    int status = STATUS_DONE;
+    if (is_there(upper) && ((mkdir(folder, 0700) < 0 && errno != EEXIST) || move(upper, aside) < 0)) {
         complain("%s: %s; nothing was removed", upper, strerror(errno));
         status = STATUS_FAILED;
     }
     if (status == STATUS_DONE && is_there(work) && remove_work(work) < 0)
         status = STATUS_FAILED;
-    if (fd >= 0)
-        close(fd);
+    free(folder);
     free(aside);
+    return status;
+}
+
+static int lock_and_discard(const struct ovl *o)
+{
+    int lock = discard_lock(ovl_work(o));
+    int status = discard_check(o); /* once more: now nobody can begin */
+    if (status == STATUS_DONE)
+        status = discard_upper(o);
+    if (lock >= 0)
+        close(lock);
     return status;
 }
 
@@ -253,7 +262,7 @@ static int discard(const struct discarding *d, const struct space *s)
     if (status == STATUS_DONE)
         status = confirm(d, s);
     if (status == STATUS_DONE)
-        status = for_each(s, discard_upper);
+        status = for_each(s, lock_and_discard);
     if (status == STATUS_DONE)
         forget(s);
     return status;

@@ -12,7 +12,8 @@
 int discard_check(const struct ovl *o);
 /* Keep new runs from beginning: a descriptor to close, or -1 where there is nothing to lock. */
 int discard_lock(const char *work);
-/* Remove both; called again after a kill, it finishes.  The lock must not be held.  A status. */
+/* Remove both, while the lock is held and discard_check() has been asked since; called again after a kill, it finishes.
+ * A status. */
 int discard_upper(const struct ovl *o);
 
 #endif

@@ -213,7 +213,7 @@ int ovl_refuse_work(const struct ovl_plans *plans, const struct ovl_plan *plan, 
 /* ---- config_run.c: runs that use a work directory ----------------------------------------------- */
 
 /* Enter this process as one that uses the plan's work directory; refused while a living run uses it with
- * other layers or another whiteout form. */
+ * other layers or another whiteout form.  -ESTALE: upper or work directory were removed meanwhile. */
 int ovl_plan_enter_run(struct ovl_plans *plans, const struct ovl_plan *plan);
 
 /* ---- config_record.c: the record ---------------------------------------------------------------- */

@@ -8,6 +8,8 @@
  */
 #include "config.h"
 
+#define REMOVED_TRIES 8
+
 static bool is_strictly_below(const char *path, const char *dir, size_t dir_length)
 {
     return path[dir_length] && ovl_is_below(path, dir, dir_length);
@@ -276,14 +278,24 @@ static int begin_plans(struct ovl_plans *plans)
     return 0;
 }
 
-static int enter_run(struct ovl_plans *plans, struct ovl_plan *plan)
-{
-    return plan->work ? ovl_plan_enter_run(plans, plan) : 0;
-}
-
 static int make_upper(struct ovl_plans *plans, struct ovl_plan *plan)
 {
     return plan->has_upper ? ovl_plan_make_upper(plans, plan) : 0;
+}
+
+/* What was made is made once more where it was removed before we had the lock. */
+static int enter_run(struct ovl_plans *plans, struct ovl_plan *plan)
+{
+    int r = plan->work ? ovl_plan_enter_run(plans, plan) : 0;
+    for (int i = 0; r == -ESTALE && i < REMOVED_TRIES; i++) {
+        plan->layer[0].missing |= plan->has_upper;
+        r = make_upper(plans, plan);
+        if (r == 0)
+            r = ovl_plan_make_work(plans, plan);
+        if (r == 0)
+            r = ovl_plan_enter_run(plans, plan);
+    }
+    return r == -ESTALE ? ovl_refuse_work(plans, plan, "is removed again and again by others", "") : r;
 }
 
 int ovl_plans_resolve(struct ovl_plans *plans, struct ovl_config *config)

@@ -311,6 +311,17 @@ static int update(struct run *run)
     return 0;
 }
 
+/* Whether what is open as dir, and the upper, are still there: `ovl discard` and `ovl commit` remove both under the
+ * lock. */
+static bool is_there_still(const struct ovl_plan *plan, int dir, const char *state)
+{
+    struct stat open, now;
+    if (ovl_sys_fstat(dir, &open) < 0 || ovl_sys_lstat(state, &now) < 0 || now.st_ino != open.st_ino)
+        return false;
+    return !plan->has_upper || (ovl_sys_lstat(*plan->layer[0].path ? plan->layer[0].path : "/", &now) == 0 &&
+                                now.st_ino == plan->layer[0].st.st_ino);
+}
+
 int ovl_plan_enter_run(struct ovl_plans *plans, const struct ovl_plan *plan)
 {
     struct run run = {.plans = plans, .plan = plan};
@@ -319,11 +330,13 @@ int ovl_plan_enter_run(struct ovl_plans *plans, const struct ovl_plan *plan)
     if (!state || !run.file)
         return ovl_refuse_no_memory(plans->config);
     int dir = ovl_sys_open(AT_FDCWD, state, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    if (dir == -ENOENT)
+        return -ESTALE;
     if (dir < 0)
         return ovl_refuse_work(plans, plan, "has a state directory that can't be opened: ", ovl_error_text(dir));
     while (ovl_sys_raw(SYS_flock, dir, LOCK_EX, 0, 0, 0, 0) == -EINTR)
         ;
-    int r = update(&run);
+    int r = is_there_still(plan, dir, state) ? update(&run) : -ESTALE;
     ovl_sys_close(dir);
     return r;
 }

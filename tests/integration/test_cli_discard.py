@@ -3,6 +3,7 @@
 
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import time
@@ -231,6 +232,34 @@ def test_temporary_in_use(lower):
         done = lower("discard", "-f", "--temp", *other)
         assert done.status == 2 and done.err.startswith("ovl: --temp is about all that was left; leave -m")
     assert sorted(os.listdir(lower.kept)) == [".last", "n"]
+
+
+@pytest.mark.parametrize("command", [["discard", "-f"], ["commit"]])
+def test_a_run_that_begins_meanwhile(tool, command):
+    """It waits, and begins with nothing: its changes are not those that are dropped."""
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    tool.layer("l", {"f": "one\n"}, watch=False)
+    tool.sh("echo two >>$1/f")
+    words = [w.replace("@", tool.mount).replace("%", tool.base) for w in tool.about()]
+    slow = ["-e", "inject=flock:delay_exit=400000", "-e", "inject=syncfs:delay_exit=400000"]
+    env = {"PATH": "/usr/bin:/bin", "OVL_LIBRARY": tool.library}
+    with subprocess.Popen([*tool.role.drop(), "strace", "-qq", "-o", f"{tool.base}/trace", *slow, tool.program, *command, *words],
+                          cwd=tool.base, env=env) as process:
+        time.sleep(0.3)
+        tool.sh("echo three >>$1/f")
+        assert process.wait() == 0
+    with open(f"{tool.base}/l/f") as f:
+        content = f.read()
+    assert content == ("one\ntwo\n" if command == ["commit"] else "one\n")
+    assert tool.sh("cat $1/f") == f"{content}three\n"
+
+
+def test_no_place_to_move_the_upper_to(lower):
+    lower.sh("echo n >$1/n")
+    os.rmdir(f"{lower.upper}.work/work")
+    assert lower("discard", "-f", *lower.about()).status == 0
+    assert present(lower) == ["l", "x"]
 
 
 def test_from_inside(lower):
