@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * Removing a tree that is ours.  What must hold: nothing outside of it is touched, whatever lies in it, or is put there
- * meanwhile.  fts(3) goes down by descriptors of directories that it has compared with what it saw before.
+ * meanwhile.  fts(3) goes down by descriptors of directories that it has compared with what it saw before; but by paths
+ * where it can't open the current directory, so that it begins in another one there.
  */
 #include "remove.h"
 
+#include "options.h"
 #include "output.h"
 
 #include <dirent.h>
@@ -57,7 +59,7 @@ static int remove_entry(FTS *tree, FTSENT *entry)
     }
 }
 
-int remove_tree(const char *path)
+static int remove_from_here(const char *path)
 {
     char *roots[] = {need(strdup(path)), NULL};
     FTS *tree = need(fts_open(roots, FTS_PHYSICAL | FTS_XDEV, NULL));
@@ -75,6 +77,24 @@ int remove_tree(const char *path)
     }
     fts_close(tree);
     free(roots[0]);
+    return r;
+}
+
+int remove_tree(const char *path)
+{
+    if (faccessat(AT_FDCWD, ".", R_OK, AT_EACCESS) == 0)
+        return remove_from_here(path);
+    char *absolute = absolute_path(path);
+    int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC), r = -1;
+    if (here < 0 || chdir("/") < 0)
+        complain("%s: %s; it is left there", path, strerror(errno));
+    else
+        r = remove_from_here(absolute);
+    if (here >= 0 && fchdir(here) < 0)
+        r = -1;
+    if (here >= 0)
+        close(here);
+    free(absolute);
     return r;
 }
 

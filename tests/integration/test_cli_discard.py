@@ -255,6 +255,18 @@ def test_a_run_that_begins_meanwhile(tool, command):
     assert tool.sh("cat $1/f") == f"{content}three\n"
 
 
+def test_from_a_directory_that_can_not_be_read(lower, user_only):
+    """Paths that the kernel does not take are gone down by steps."""
+    lower.sh("echo n >$1/n")
+    deep = "import os; os.chdir('u'); [(os.mkdir('n' * 200), os.chdir('n' * 200)) for _ in range(30)]"
+    assert lower.start(["/usr/bin/python3", "-c", deep]).status == 0
+    os.mkdir(f"{lower.base}/here", 0o311)
+    lower.own(f"{lower.base}/here")
+    done = lower("discard", "-f", *lower.about(), cwd=f"{lower.base}/here")
+    assert (done.status, done.err) == (0, "")
+    assert present(lower) == ["here", "l", "x"]
+
+
 def test_no_place_to_move_the_upper_to(lower):
     lower.sh("echo n >$1/n")
     os.rmdir(f"{lower.upper}.work/work")
