@@ -126,8 +126,24 @@ static bool keeps_owner(const struct change *change)
            !(change->differs & DIFFERS_OWNER);
 }
 
+/* A label is the machine's, as the policy has it for the upper's place: what the layer has keeps its own. */
+static int keep_labels(const struct commit *c, const struct change *change, struct xattrs *xattrs)
+{
+    const bool stays = change->lower.exists && change->lower.layer == c->target &&
+                       !((change->lower.st.st_mode ^ change->upper.st.st_mode) & S_IFMT);
+    struct xattrs has = {.at = NULL};
+    xattrs_drop_local(xattrs);
+    if (stays && xattrs_read(&has, change->lower.real) < 0)
+        return -1;
+    for (size_t i = 0; i < has.count; i++)
+        if (xattr_is_label(has.at[i].name))
+            xattrs_add(xattrs, has.at[i].name, has.at[i].value, has.at[i].size);
+    xattrs_free(&has);
+    return 0;
+}
+
 /* What the upper has; the target of a link is the caller's to free. */
-static int describe(const struct change *change, struct object *o, char **target)
+static int describe(const struct commit *c, const struct change *change, struct object *o, char **target)
 {
     char buf[OVL_REAL_MAX];
     *target = NULL;
@@ -136,7 +152,7 @@ static int describe(const struct change *change, struct object *o, char **target
         o->st.st_uid = change->lower.st.st_uid;
         o->st.st_gid = change->lower.st.st_gid;
     }
-    if (xattrs_read(&o->xattrs, change->upper.real) < 0)
+    if (xattrs_read(&o->xattrs, change->upper.real) < 0 || keep_labels(c, change, &o->xattrs) < 0)
         return refuse_errno(change->path);
     ssize_t n = S_ISLNK(o->st.st_mode) ? readlink(change->upper.real, buf, sizeof buf - 1) : 0;
     if (n < 0)
@@ -152,7 +168,7 @@ static int make_aside(struct commit *c, const struct change *change)
     struct copying copying = {c, change};
     struct object o;
     char *target;
-    int r = describe(change, &o, &target);
+    int r = describe(c, change, &o, &target);
     if (r == 0) {
         o.write = write_content;
         o.arg = &copying;
@@ -502,7 +518,7 @@ static int leave(const struct change *change, void *arg)
         return errno == ENOENT || errno == ENOTDIR ? 0 : refuse_errno(change->path) < 0;
     if (is_foreign(fd))
         return 0;
-    int r = describe(change, &o, &target);
+    int r = describe(c, change, &o, &target);
     if (r == 0 && !*change->relative) /* the root is as whoever made the layer liked, but for its time */
         tree_set_time(&c->tree, &o.st.st_mtim);
     else if (r == 0 && (remove_xattrs(fd, &o.xattrs) < 0 || tree_dress(&c->tree, &o) < 0))

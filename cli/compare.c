@@ -4,6 +4,7 @@
  */
 #include "changes.h"
 #include "output.h"
+#include "xattrs.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -116,13 +117,13 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* The names of an object's attributes that are not the overlay's own, sorted; so many. */
+/* The names of an object's attributes that are not the overlay's own, nor the machine's, sorted; so many. */
 static size_t list_xattrs(const char *real, char *names, const char **name)
 {
     ssize_t n = llistxattr(real, names, NAMES_MAX);
     size_t count = 0;
     for (ssize_t at = 0; at < n; at += (ssize_t)strlen(names + at) + 1)
-        if (!ovl_is_private_xattr(names + at))
+        if (!ovl_is_private_xattr(names + at) && !xattr_is_local(names + at))
             name[count++] = names + at;
     qsort(name, count, sizeof *name, by_name);
     return count;

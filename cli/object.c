@@ -75,7 +75,7 @@ static int set_xattrs(const struct place *p, struct object *o, bool acl)
             continue;
         }
         count = is_droppable(errno) ? count : -1;
-        o->lost_xattrs = true;
+        o->lost_xattrs |= !xattr_is_local(x->name);
     }
     free(path);
     return count;

@@ -93,6 +93,25 @@ void xattrs_free(struct xattrs *xattrs)
     *xattrs = (struct xattrs){.at = NULL};
 }
 
+bool xattr_is_label(const char *name)
+{
+    return strcmp(name, "security.selinux") == 0 || strcmp(name, "security.SMACK64") == 0;
+}
+
+void xattrs_drop_local(struct xattrs *xattrs)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < xattrs->count; i++) {
+        if (!xattr_is_local(xattrs->at[i].name)) {
+            xattrs->at[kept++] = xattrs->at[i];
+            continue;
+        }
+        free(xattrs->at[i].name);
+        free(xattrs->at[i].value);
+    }
+    xattrs->count = kept;
+}
+
 bool xattr_is_local(const char *name)
 {
     static const char *const local[] = {"security.selinux", "security.ima", "security.evm", "security.SMACK64",

@@ -26,5 +26,8 @@ void xattrs_free(struct xattrs *xattrs);
 /* Whether an attribute is a machine's word of the object, and none of the object's own: labels, checksums for the
  * kernel's integrity check, what a file system makes up. */
 bool xattr_is_local(const char *name);
+/* Whether it is one of them that says who may use the object, whatever is in that. */
+bool xattr_is_label(const char *name);
+void xattrs_drop_local(struct xattrs *xattrs);
 
 #endif

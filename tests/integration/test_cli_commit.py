@@ -357,6 +357,25 @@ def test_what_others_put_into_the_layer(tool, root_only):
         assert f.read() == "n\n"
 
 
+def test_labels_are_the_layers(tool, root_only):
+    """Those of SELinux, where there is none: the upper's say where the upper lies."""
+    tool.layer("l", {"f": "f", "d/g": "g", "same": "same"}, watch=False)
+    names = ("f", "d", "d/g", "same")
+    for name in names:
+        try:
+            os.setxattr(f"{tool.base}/l/{name}", "security.selinux", b"usr_t")
+        except OSError:
+            pytest.skip("needs a file system that keeps labels, and no policy")
+    tool.sh("cd $1; echo more >>f; echo n >d/n; echo more >>d/g; cat same >../same; cp -p same same2; mv same2 same; "
+            "setfattr -n user.a -v 1 d; for i in f d d/n d/g same; do setfattr -n security.selinux -v home_t $i; done")
+    assert tool("status", "-s", *tool.about()).out == "m B/m/d/\nM B/m/d/g\nA B/m/d/n\nM B/m/f\n"
+    commit(tool)
+    for name in names:
+        assert os.getxattr(f"{tool.base}/l/{name}", "security.selinux") == b"usr_t"
+    assert "security.selinux" not in os.listxattr(f"{tool.base}/l/d/n")
+    assert os.getxattr(f"{tool.base}/l/d", "user.a") == b"1"
+
+
 def test_sparse_files(tool):
     tool.layer("l", {"f": "f"}, watch=False)
     tool.sh("truncate -s 100M $1/s; echo end >>$1/s")
