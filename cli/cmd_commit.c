@@ -31,13 +31,13 @@ static const char help[] =
     "      --force            overwrite what was changed in LAYER meanwhile, too\n" JSON_HELP
     "      --help             this text\n"
     "\n"
-    "Refused, before anything is changed: when a run uses the overlay; when LAYER, or a directory of it that has to "
-    "be\n"
-    "changed or emptied, can't be written or is another file system; when a file can't be read; when a layer above\n"
+    "Refused, before anything is changed: when a run uses the overlay; when LAYER, or a directory of it that has to\n"
+    "be changed or emptied, can't be written or is another file system; when a file can't be read; when a layer above\n"
     "LAYER would hide what is applied; when the upper was not made by a run; and when something that would be\n"
     "overwritten or removed was changed in LAYER since the first run with this upper began: its status change time is\n"
-    "then later than the birth of the work directory's `state`.  (A change that leaves that time, by a clock that was\n"
-    "set back for example, and new names in directories that stay, are not seen.)\n"
+    "then later than the births of the upper and of the work directory's `state`.  (A change that leaves that time, "
+    "by\n"
+    "a clock that was set back for example, and new names in directories that stay, are not seen.)\n"
     "\n"
     "When it was killed, the overlay shows what it showed before, and the next call finishes it.  Of layers below "
     "LAYER\n"
@@ -63,13 +63,37 @@ static char *journal_path(const struct commit *c)
     return text("%s/commit", ovl_work(c->ovl));
 }
 
+/* When something was made: 0, or a negative errno, -ENODATA where the file system does not say. */
+static int birth_of(const char *path, struct timespec *birth)
+{
+    struct statx st;
+    if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_BTIME, &st) < 0)
+        return -errno;
+    *birth = (struct timespec){st.stx_btime.tv_sec, st.stx_btime.tv_nsec};
+    return st.stx_mask & STATX_BTIME ? 0 : -ENODATA;
+}
+
+static bool is_later(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec > b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec > b->tv_nsec);
+}
+
+/* Whether the journal is of an upper that was there before this one: a call that was killed when it had moved that
+ * away. */
+static bool is_stale(const struct commit *c, int journal)
+{
+    struct timespec born;
+    struct stat st;
+    return fstat(journal, &st) == 0 && birth_of(ovl_layer(c->ovl, 0), &born) == 0 && is_later(&born, &st.st_mtim);
+}
+
 /* The layer that a call which was killed applied to, the caller's to free; NULL: there was none. */
 static char *read_journal(const struct commit *c)
 {
     char *path = journal_path(c), *content = need(calloc(1, PATH_MAX + sizeof JOURNAL_MAGIC)), *layer = NULL;
     int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, content, PATH_MAX + sizeof JOURNAL_MAGIC - 1);
-    if (n > 0 && strncmp(content, JOURNAL_MAGIC, strlen(JOURNAL_MAGIC)) == 0)
+    if (n > 0 && !is_stale(c, fd) && strncmp(content, JOURNAL_MAGIC, strlen(JOURNAL_MAGIC)) == 0)
         layer = need(strdup(content + strlen(JOURNAL_MAGIC)));
     if (fd >= 0)
         close(fd);
@@ -157,16 +181,16 @@ static const char *setting(const struct ovl *o, const char *wanted)
     return "";
 }
 
+/* The first run with this upper made the younger of the two, or found both. */
 static int find_begin(struct commit *c)
 {
-    struct statx st;
+    struct timespec upper;
     char *state = text("%s/state", ovl_work(c->ovl));
-    int r = statx(AT_FDCWD, state, AT_SYMLINK_NOFOLLOW, STATX_BTIME, &st), error = errno;
-    bool known = r == 0 && (st.stx_mask & STATX_BTIME);
-    if (known)
-        c->began = (struct timespec){st.stx_btime.tv_sec, st.stx_btime.tv_nsec};
+    int r = birth_of(state, &c->began);
+    if (r == 0 && birth_of(ovl_layer(c->ovl, 0), &upper) == 0 && is_later(&upper, &c->began))
+        c->began = upper;
     free(state);
-    if (known || c->forced || (r < 0 && error == ENOENT))
+    if (r == 0 || r == -ENOENT || c->forced)
         return STATUS_DONE;
     complain("the file system of %s does not say when the first run began, so that it can't be told whether %s was "
              "changed since; look at that, and commit with --force",

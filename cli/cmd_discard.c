@@ -202,6 +202,17 @@ static void say_what(const struct space *s)
     }
 }
 
+/* Half of it is in the layer then, and nothing remembers which half when the upper has gone. */
+static int warn_unfinished(const struct ovl *o)
+{
+    char *journal = text("%s/commit", ovl_work(o));
+    if (is_there(ovl_layer(o, 0)) && is_there(journal))
+        tell("a commit of %s was begun and not finished; what it has applied stays, and `ovl commit` would finish it",
+             ovl_layer(o, 0));
+    free(journal);
+    return STATUS_DONE;
+}
+
 static int confirm(const struct discarding *d, const struct space *s)
 {
     char line[16] = "";
@@ -255,6 +266,8 @@ static int discard(const struct discarding *d, const struct space *s)
         return STATUS_FAILED;
     }
     int status = for_each(s, discard_check);
+    if (status == STATUS_DONE)
+        status = for_each(s, warn_unfinished);
     if (status == STATUS_DONE && d->dry_run) {
         say_what(s);
         return STATUS_DONE;

@@ -553,9 +553,29 @@ def test_a_killed_one_is_finished_where_it_was_begun(lower, call):
     assert shown(lower) == before
     done = lower("commit", *lower.about(), "--to", "%/l2")
     assert (done.status, done.err) == (3, "ovl: a commit to B/l was begun and not finished; finish it with --to B/l\n")
+    done = lower("discard", "--dry-run", *lower.about())
+    assert done.err.startswith("ovl: a commit of B/u was begun and not finished; what it has applied stays, and `ovl commit` would")
     commit(lower)
     left(lower)
     assert shown(lower) == before
+
+
+def test_a_journal_of_an_upper_that_is_gone(tool):
+    """Killed when the upper had been moved away, and before the journal went: the next upper is another one's."""
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    tool.layer("l", {"f": "f", "g": "g"}, watch=False)
+    tool.sh("echo more >>$1/f")
+    words = [w.replace("@", tool.mount).replace("%", tool.base) for w in tool.about()]
+    done = tool.start(["strace", "-o", "trace", "-e", "inject=syncfs:signal=KILL", tool.program, "commit", *words])
+    assert done.status == -signal.SIGKILL
+    shutil.rmtree(tool.upper)
+    time.sleep(0.02)
+    tool.sh("echo more >>$1/f; echo more >>$1/g")
+    tool.file("l/g", "other")
+    done = tool("commit", *tool.about())
+    assert done.status == 3 and "B/m/g in B/l was changed after the overlay was first used" in done.err
+    assert tool("discard", "-f", *tool.about()).status == 0
 
 
 def test_killed_between_a_whiteout_and_a_directory(tool, root_only):
