@@ -116,11 +116,22 @@ static int write_whole(const char *aside, const char *content)
     return r;
 }
 
+/* Put the names in a directory on disk. */
+static int flush_names(const char *dir)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int r = fd < 0 ? -1 : fsync(fd), error = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = error;
+    return r;
+}
+
 static int write_journal(const struct commit *c)
 {
     char *path = journal_path(c), *aside = text("%s.new", path);
     char *content = text("%s%s", JOURNAL_MAGIC, ovl_layer(c->ovl, c->target));
-    int r = write_whole(aside, content) < 0 || rename(aside, path) < 0 ? -1 : 0;
+    int r = write_whole(aside, content) < 0 || rename(aside, path) < 0 || flush_names(ovl_work(c->ovl)) < 0 ? -1 : 0;
     if (r < 0)
         complain("%s: %s; nothing was changed", path, strerror(errno));
     free(path);

@@ -594,10 +594,10 @@ int commit_apply(struct commit *c)
         close(c->links);
     if (r == 0)
         r = remove_aside(c, LINKS);
-    if (r == 0)
-        r = flush(c);
     if (tree_close(&c->tree) < 0 && r == 0)
         r = refuse_errno(ovl_layer(c->ovl, c->target));
+    if (r == 0)
+        r = flush(c);
     if (c->root >= 0)
         close(c->root);
     free(c->opaque);

@@ -597,6 +597,24 @@ def test_killed_between_a_whiteout_and_a_directory(tool, root_only):
     assert residue.residue(f"{tool.base}/l", [f"{tool.base}/l2"]) == []
 
 
+def test_what_is_on_disk_when(tool):
+    """The journal before anything is changed, and all that is changed before the upper goes."""
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    tool.layer("l", {"d/f": "f"}, watch=False)
+    tool.sh("echo more >>$1/d/f; echo n >$1/n")
+    words = [w.replace("@", tool.mount).replace("%", tool.base) for w in tool.about()]
+    done = tool.start(["strace", "-qq", "-y", "-o", "trace", tool.program, "commit", *words])
+    assert done.status == 0
+    with open(f"{tool.base}/trace") as f:
+        lines = [line for line in f if changes(line.partition("(")[0], line) or re.match(r"(fsync|syncfs)\(", line)]
+    journal = next(i for i, line in enumerate(lines) if line.startswith("fsync(") and f"<{tool.upper}.work>" in line)
+    layer = [i for i, line in enumerate(lines) if f"<{tool.base}/l" in line and not line.startswith(("syncfs", "openat"))]
+    flushed = next(i for i, line in enumerate(lines) if line.startswith("syncfs("))
+    dropped = next(i for i, line in enumerate(lines) if line.startswith("rename(") and "/discarded-" in line)
+    assert journal < layer[0] and layer[-1] < flushed < dropped
+
+
 # ---- refusals ----------------------------------------------------------------------------------------------
 
 
