@@ -91,6 +91,13 @@ static int find_last(struct space *s)
     return status;
 }
 
+/* A file's path as OVL_CONF has it: with a '=' before its first '/' it would be a configuration. */
+static char *file_as_conf(const char *path)
+{
+    size_t n = strcspn(path, "/=");
+    return path[n] == '/' ? need(strdup(path)) : text("./%s", path);
+}
+
 int space_find(struct space *s, const struct options *options, enum need needs)
 {
     const char *left = getenv(LEFT_CONF), *environment = left && *left ? left : getenv("OVL_CONF");
@@ -99,7 +106,7 @@ int space_find(struct space *s, const struct options *options, enum need needs)
     if (status != STATUS_DONE)
         return status;
     if (options->conf)
-        s->conf = strchr(options->conf, '/') ? need(strdup(options->conf)) : text("./%s", options->conf);
+        s->conf = file_as_conf(options->conf);
     else if (options->upper)
         s->conf = options_conf(options, FORM_INLINE, options->upper);
     else if (!options_describe(options) && !options->name && environment && *environment)

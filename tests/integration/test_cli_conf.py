@@ -115,6 +115,14 @@ def test_names_of_any_bytes(tool):
     assert bytes.fromhex(overlay["lowerdir_hex"][0]) == os.path.join(tool.base.encode(), name)
 
 
+def test_a_file_whose_path_looks_like_a_configuration(lower):
+    os.mkdir(f"{lower.base}/a=b")
+    lower.file("a=b/conf", f"[overlay]\nmount={lower.mount}\nlowerdir=../l\n")
+    assert conf(lower, "a=b/conf") == conf(lower, f"{lower.base}/a=b/conf")
+    lower.file("a=b,c", f"[overlay]\nmount={lower.mount}\nlowerdir=l\n")
+    assert conf(lower, "a=b,c") == conf(lower, "a=b/conf")
+
+
 def test_layers_before_any_run(lower):
     assert "upperdir" not in conf(lower, "-m", "@", "-l", "%/l")
     assert lower("run", "-q", "-m", "@", "-l", "%/l", "true").status == 0
