@@ -589,6 +589,8 @@ int commit_apply(struct commit *c)
     int r = open_layer(c);
     if (r == 0)
         r = apply_all(c);
+    if (r < 0 && c->root >= 0)
+        remove_aside(c, ASIDE); /* perhaps it has filled the disk */
     progress_end(&c->progress);
     if (c->links >= 0)
         close(c->links);

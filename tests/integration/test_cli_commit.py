@@ -615,6 +615,24 @@ def test_what_is_on_disk_when(tool):
     assert journal < layer[0] and layer[-1] < flushed < dropped
 
 
+def test_a_full_disk(tool):
+    """Nothing half-made is left in the layer, and the next call finishes it."""
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    tool.layer("l", {"d/f": "f"}, watch=False)
+    tool.sh("echo more >>$1/d/f; echo n >$1/n")
+    before = shown(tool)
+    words = [w.replace("@", tool.mount).replace("%", tool.base) for w in tool.about()]
+    full = "inject=copy_file_range,pwrite64:error=ENOSPC"
+    done = tool.start(["strace", "-qq", "-o", "trace", "-e", full, tool.program, "commit", *words])
+    assert done.status == 3 and done.err.startswith("ovl: B/m/d/f: No space left on device\novl: the rest is still in B/u;")
+    assert sorted(os.listdir(f"{tool.base}/l")) == ["d"]
+    assert shown(tool) == before
+    commit(tool)
+    left(tool)
+    assert shown(tool) == before
+
+
 # ---- refusals ----------------------------------------------------------------------------------------------
 
 
