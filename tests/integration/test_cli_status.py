@@ -341,6 +341,18 @@ def test_names_of_any_bytes(lower):
     assert done.err == "ovl: \\302\\23331m lies in no overlay; `ovl conf` shows their mounts\n"
 
 
+def test_no_name_is_a_command_to_the_terminal(lower):
+    """Control characters as bytes, and those of C1 as UTF-8: U+009B is what ESC [ is."""
+    for name in (b"\x9b31m", b"\xc2\x9b31m", "\u045b".encode()):
+        path = os.path.join(lower.upper.encode(), name)
+        os.makedirs(lower.upper, exist_ok=True)
+        open(path, "wb").close()
+        lower.own(path)
+    lower.own(lower.upper)
+    assert sorted(short(lower)) == sorted(["A \\302\\23331m", "A \u045b", "A \\23331m"])
+    assert lower("explain", *lower.about(), b"%/\xc2\x9b".decode()).err.startswith("ovl: B/\\302\\233 lies in no overlay")
+
+
 def test_colors(lower):
     lower.sh("echo n >$1/n")
     assert lower("status", "-s", "--color=always", *lower.about()).out == "\x1b[32mA B/m/n\x1b[m\n"
