@@ -129,6 +129,16 @@ static void decide(struct ovl_ctx *ctx, const struct explanation *e, const struc
         layer->at = need(strdup(node->path));
 }
 
+/* The path of what a layer has, for people: the caller's to free.  A long one goes by way of a descriptor of ours. */
+static char *real_path(const struct ovl *o, const struct ovl_node *node, unsigned layer, const struct ovl_said *said)
+{
+    static const char descriptor[] = "/proc/self/fd/";
+    if (strncmp(said->real, descriptor, strlen(descriptor)) != 0)
+        return need(strdup(said->real));
+    const char *mount = ovl_mount(o);
+    return text("%s%s", ovl_layer(o, layer), node->path + (mount[1] ? strlen(mount) : 0));
+}
+
 static int ask_layers(struct ovl_ctx *ctx, const struct explanation *e, const struct ovl_node *node)
 {
     size_t mark = ctx->used;
@@ -144,7 +154,7 @@ static int ask_layers(struct ovl_ctx *ctx, const struct explanation *e, const st
             layer->opaque = said->opaque;
             layer->mode = said->st.st_mode;
             layer->size = said->st.st_size;
-            layer->real = need(strdup(said->real));
+            layer->real = real_path(e->o, node, i, said);
         }
         decide(ctx, e, node, i, said);
         ovl_ctx_reset(ctx, inner);

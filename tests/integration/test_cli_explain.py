@@ -126,6 +126,17 @@ def test_excluded(made):
     assert (done.status, done.out) == (0, "B/m/d/u: in no overlay: the real file system's\n")
 
 
+def test_a_path_that_the_kernel_does_not_take(tool, root_only):
+    tool.layer("l", {}, watch=False)
+    deep = "/".join(["n" * 100] * 42)
+    done = tool("explain", "--json", *tool.about(), f"@/{deep}")
+    assert done.status == 1
+    script = "import os; os.chdir('l'); [(os.mkdir('n' * 100), os.chdir('n' * 100)) for _ in range(42)]"
+    assert tool.start(["/usr/bin/python3", "-c", script]).status == 0
+    lower = tool("explain", "--json", *tool.about(), f"@/{deep}").json["paths"][0]["layers"][1]
+    assert lower["path"] == f"B/l/{deep}"
+
+
 def test_from_inside(tool):
     tool.layer("l", {"d/f": "f"})
     script = f"cd {tool.base}/l/d; echo x >n; {tool.program} explain n"
