@@ -6,6 +6,8 @@
 
 #include "output.h"
 
+#include <string.h>
+
 static struct ovl *refuse(int *status)
 {
     *status = STATUS_FAILED;
@@ -41,8 +43,16 @@ struct ovl *choose_overlay(struct space *s, const char *command, char *const *ar
     }
     char **paths = space_paths(s, arguments, status);
     struct ovl *o = paths ? space_overlay_of(s, *paths) : NULL;
+    bool is_mount = o && strcmp(*paths, ovl_mount(o)) == 0;
     space_free_paths(paths);
-    if (!o || !ovl_is_read_only(o))
+    if (!o)
+        return NULL;
+    if (!is_mount) {
+        complain("%s is no mount, and a part of an overlay can't be named here; all of it is %s", *arguments,
+                 ovl_mount(o));
+        return refuse(status);
+    }
+    if (!ovl_is_read_only(o))
         return o;
     complain("%s has no upper directory: it is read-only, and nothing can be changed", ovl_mount(o));
     return refuse(status);

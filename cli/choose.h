@@ -7,7 +7,7 @@
 
 #include "space.h"
 
-/* That of the path among the arguments, which may be left out where only one overlay has an upper.  NULL, and *status,
+/* That of the mount among the arguments, which may be left out where only one overlay has an upper.  NULL, and *status,
  * after a message. */
 struct ovl *choose_overlay(struct space *s, const char *command, char *const *arguments, int *status);
 

@@ -707,6 +707,7 @@ REFUSED = {
     "empty": (["--to", ""], 2, "--to is empty; give a value or leave it out"),
     "twice": (["--to", "%/l", "--to", "%/l2"], 2, "--to is given twice; leave one of them out"),
     "elsewhere": (["%/l"], 3, "B/l lies in no overlay; `ovl conf` shows their mounts"),
+    "a-part": (["@/d"], 3, "B/m/d is no mount, and a part of an overlay can't be named here; all of it is B/m"),
     "no-conf": (["-l", "%/none"], 125, "lowerdir=B/none: no such file or directory; name a directory that exists"),
 }
 
