@@ -6,6 +6,7 @@
  */
 #include "choose.h"
 #include "commands.h"
+#include "discard.h"
 #include "json.h"
 #include "layer_walk.h"
 #include "options.h"
@@ -50,6 +51,7 @@ struct checking {
     struct space *space;
     struct ovl *ovl;
     struct json_list list;
+    struct list left_overs; /* names in the work directory's `work` */
     uint64_t found, left;
     char *opaque; /* the path of a directory that hides all that lower ones have, while the walk is below it */
     bool failed;
@@ -118,19 +120,23 @@ static void clean_as_a_run(struct checking *c)
     ovl_space_close(run);
 }
 
-static void check_left_overs(struct checking *c)
+static void find_left_overs(struct checking *c)
 {
     char *folder = text("%s/work", ovl_work(c->ovl));
-    struct list names = names_in(folder);
-    if (names.count && c->repair)
+    c->left_overs = names_in(folder);
+    if (c->left_overs.count && c->repair)
         clean_as_a_run(c);
-    for (size_t i = 0; i < names.count; i++) {
-        char *path = text("%s/%s", folder, names.at[i]);
+    free(folder);
+}
+
+static void check_left_overs(struct checking *c)
+{
+    for (size_t i = 0; i < c->left_overs.count; i++) {
+        char *path = text("%s/work/%s", ovl_work(c->ovl), c->left_overs.at[i]);
         report(c, "left-over", path, settle(c, path, c->repair ? remove_tree(path) : 0));
         free(path);
     }
-    list_free(&names);
-    free(folder);
+    list_free(&c->left_overs);
 }
 
 static void check_cache(struct checking *c)
@@ -306,11 +312,8 @@ static void print_end(const struct checking *c)
     }
 }
 
-static int check_all(struct checking *c)
+static void check_all(struct checking *c, int user)
 {
-    int user = ovl_in_use(c->ovl);
-    if ((user < 0 || c->repair) && refuse_user(c->ovl, user) != STATUS_DONE)
-        return STATUS_FAILED;
     if (user > 0)
         tell("process %d uses the overlay: its work directory is not looked at", user);
     if (c->options.json)
@@ -322,7 +325,24 @@ static int check_all(struct checking *c)
     }
     check_upper(c);
     print_end(c);
-    return finish_output(c->failed ? STATUS_FAILED : c->left ? STATUS_DIFFERS : STATUS_DONE);
+}
+
+/* No run may begin while something is repaired. */
+static int check_locked(struct checking *c)
+{
+    int user = ovl_in_use(c->ovl), lock = -1;
+    if (user == 0)
+        find_left_overs(c);
+    if (c->repair && user == 0) {
+        lock = discard_lock(ovl_work(c->ovl));
+        user = ovl_in_use(c->ovl);
+    }
+    bool refused = (user < 0 || c->repair) && refuse_user(c->ovl, user) != STATUS_DONE;
+    if (!refused)
+        check_all(c, user);
+    if (lock >= 0)
+        close(lock);
+    return finish_output(refused || c->failed ? STATUS_FAILED : c->left ? STATUS_DIFFERS : STATUS_DONE);
 }
 
 /* ---- the subcommand ------------------------------------------------------------------------------------------------
@@ -353,7 +373,7 @@ int cmd_check(int argc, char **argv)
     if (status == STATUS_DONE)
         c.ovl = choose_overlay(&space, "check", argv + optind, &status);
     if (status == STATUS_DONE)
-        status = check_all(&c);
+        status = check_locked(&c);
     space_close(&space);
     return status;
 }

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -164,6 +165,29 @@ def test_in_use(lower):
         assert done.status == 3 and done.err.startswith("ovl: B/u is in use by process ") and done.out == ""
         user.stdin.close()
     assert os.path.exists(f"{lower.upper}/.wh.nothing")
+
+
+def traced(tool):
+    path = f"{tool.base}/trace"
+    if not os.path.exists(path):
+        return ""
+    with open(path) as f:
+        return f.read()
+
+
+def test_a_run_that_begins_meanwhile(lower):
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    lower.sh("echo n >$1/n")
+    lower.file("u/.wh.nothing", "")
+    words = [w.replace("@", lower.mount).replace("%", lower.base) for w in lower.about()]
+    slow = ["strace", "-qq", "-o", f"{lower.base}/trace", "-e", "inject=unlinkat:delay_enter=500000"]
+    with subprocess.Popen([*lower.role.drop(), *slow, lower.program, "check", "--repair", *words], stdout=subprocess.PIPE) as process:
+        while f'openat(AT_FDCWD, "{lower.upper}", ' not in traced(lower) and process.poll() is None:
+            time.sleep(0.01)
+        lower.sh(f"! test -e {lower.upper}/.wh.nothing")
+        assert process.stdout.read().endswith(b".wh.nothing, repaired\n")
+    assert process.returncode == 0
 
 
 def test_what_can_not_be_read(lower, user_only):
