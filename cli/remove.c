@@ -18,11 +18,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Let its owner go into a directory that is to be emptied. */
-static void open_up(const FTSENT *entry)
+/* Let its owner go into a directory that is to be emptied, and is no mount. */
+static void open_up(const FTS *tree, const FTSENT *entry)
 {
     char self[40];
-    if ((entry->fts_statp->st_mode & S_IRWXU) == S_IRWXU)
+    if ((entry->fts_statp->st_mode & S_IRWXU) == S_IRWXU || entry->fts_statp->st_dev != tree->fts_dev)
         return;
     int fd = open(entry->fts_accpath, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
@@ -36,11 +36,11 @@ static int remove_entry(FTS *tree, FTSENT *entry)
 {
     switch (entry->fts_info) {
     case FTS_D:
-        open_up(entry);
+        open_up(tree, entry);
         return 0;
     case FTS_DNR: /* its mode was seen too late: once more */
         if (entry->fts_number++ == 0 && entry->fts_errno == EACCES) {
-            open_up(entry);
+            open_up(tree, entry);
             return fts_set(tree, entry, FTS_AGAIN);
         }
         errno = entry->fts_errno;

@@ -267,6 +267,21 @@ def test_from_a_directory_that_can_not_be_read(lower, user_only):
     assert present(lower) == ["here", "l", "x"]
 
 
+def test_a_mount_in_the_upper(lower, root_only):
+    """Its directory is not touched: of /sys it would be everybody's."""
+    lower.sh("mkdir $1/m")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=555", "none", f"{lower.upper}/m"], check=True)
+    try:
+        done = lower("discard", "-f", *lower.about())
+        folder, = [name for name in os.listdir(f"{lower.upper}.work/work")]
+        mount = f"{lower.upper}.work/work/{folder}/m"
+        assert done.status == 3 and done.err.endswith("/m: Device or resource busy; it is left there\n")
+        assert os.stat(mount).st_mode & 0o777 == 0o555
+    finally:
+        subprocess.run(["sh", "-c", "umount u/m u.work/work/*/m 2>/dev/null"], cwd=lower.base, check=False)
+    assert lower("discard", "-f", *lower.about()).status == 0
+
+
 def test_no_place_to_move_the_upper_to(lower):
     lower.sh("echo n >$1/n")
     os.rmdir(f"{lower.upper}.work/work")
