@@ -126,7 +126,7 @@ bool state_is_ours(const char *folder)
     return ours;
 }
 
-/* Write a file as a whole: aside, and renamed. */
+/* Write a file as a whole: aside, on disk, and linked to its place: an empty one would be none of ours. */
 static int write_file(const char *path, const char *conf)
 {
     char *aside = text("%s.new-%ld", path, (long)getpid());
@@ -135,7 +135,7 @@ static int write_file(const char *path, const char *conf)
     if (file) {
         fputs(MAGIC, file);
         fputs(conf, file);
-        r = ferror(file) ? -1 : 0;
+        r = fflush(file) == 0 && !ferror(file) && fsync(fileno(file)) == 0 ? 0 : -1;
         if (fclose(file) != 0)
             r = -1;
         if (r == 0)

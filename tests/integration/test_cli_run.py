@@ -2,6 +2,7 @@
 """ovl run, ovl shell: the command's status, where its changes go, and what is refused before anything runs."""
 
 import os
+import shutil
 import signal
 import subprocess
 
@@ -246,6 +247,18 @@ def test_a_folder_that_is_not_ours(tool, lower):
     tool.file("state/ovl/x/conf", "[overlay]\n")
     done = tool("run", *lower, "-n", "x", "true")
     assert (done.status, done.err) == (3, "ovl: B/state/ovl/x was not made by `ovl run`; choose another name with -n\n")
+
+
+def test_what_is_kept_is_on_disk(tool, lower):
+    """Or the changes would lie beside an empty configuration after a power failure."""
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    words = [w.replace("@", tool.mount).replace("%", tool.base) for w in lower]
+    done = tool.start(["strace", "-y", "-o", "trace", "-e", "trace=fsync,link", tool.program, "run", "-q", *words, "-n", "n", "true"])
+    assert done.status == 0, done.err
+    with open(f"{tool.base}/trace") as f:
+        calls = [line.partition("(")[0] for line in f if "/n/conf" in line]
+    assert calls == ["fsync", "link"]
 
 
 def test_nowhere_to_keep(tool, lower):
