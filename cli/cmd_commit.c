@@ -279,6 +279,8 @@ static int prepare(struct commit *c, const struct commit_options *options)
         status = check_layer(c);
     if (status == STATUS_DONE)
         status = check_parent(c);
+    if (status == STATUS_DONE && !options->dry_run && commit_lock(c) < 0)
+        status = STATUS_FAILED;
     if (status == STATUS_DONE)
         status = find_begin(c);
     c->form = strcmp(setting(c->ovl, "whiteout"), "kernel") == 0 ? OVL_MARK_DEVICE : OVL_MARK_FILE;
@@ -309,6 +311,8 @@ static int commit(struct commit *c, const struct commit_options *options)
     }
     if (status == STATUS_DONE && !options->dry_run)
         status = discard_upper(c->ovl);
+    if (c->root >= 0)
+        close(c->root);
     if (lock >= 0)
         close(lock);
     if (status == STATUS_DONE)

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -541,22 +542,30 @@ static int remove_aside(const struct commit *c, const char *name)
     return r;
 }
 
-static int open_layer(struct commit *c)
+/* A file system that has no such locks has had no use for them either. */
+int commit_lock(struct commit *c)
 {
     const char *layer = ovl_layer(c->ovl, c->target);
-    c->root = open(layer, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    int fd = c->root < 0 ? -1 : fcntl(c->root, F_DUPFD_CLOEXEC, 0);
-    return fd < 0 || tree_open(&c->tree, fd) < 0 ? refuse_errno(layer) : 0;
+    c->root = open(layer, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (c->root < 0)
+        return refuse_errno(layer);
+    if (flock(c->root, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        return 0;
+    tell("another upper is being committed to %s; this one waits", layer);
+    while (flock(c->root, LOCK_EX) < 0 && errno == EINTR)
+        ;
+    return 0;
+}
+
+static int open_tree(struct commit *c)
+{
+    int fd = fcntl(c->root, F_DUPFD_CLOEXEC, 0);
+    return fd < 0 || tree_open(&c->tree, fd) < 0 ? refuse_errno(ovl_layer(c->ovl, c->target)) : 0;
 }
 
 static int flush(const struct commit *c)
 {
-    const char *layer = ovl_layer(c->ovl, c->target);
-    int fd = openat(c->root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int r = fd < 0 || syncfs(fd) < 0 ? refuse_errno(layer) : 0;
-    if (fd >= 0)
-        close(fd);
-    return r;
+    return syncfs(c->root) < 0 ? refuse_errno(ovl_layer(c->ovl, c->target)) : 0;
 }
 
 static int walk(struct commit *c, int (*each)(const struct change *, void *),
@@ -586,10 +595,10 @@ int commit_apply(struct commit *c)
 {
     c->links = -1;
     progress_begin(&c->progress, "committing", c->files, c->bytes);
-    int r = open_layer(c);
+    int r = open_tree(c);
     if (r == 0)
         r = apply_all(c);
-    if (r < 0 && c->root >= 0)
+    if (r < 0)
         remove_aside(c, ASIDE); /* perhaps it has filled the disk */
     progress_end(&c->progress);
     if (c->links >= 0)
@@ -600,8 +609,6 @@ int commit_apply(struct commit *c)
         r = refuse_errno(ovl_layer(c->ovl, c->target));
     if (r == 0)
         r = flush(c);
-    if (c->root >= 0)
-        close(c->root);
     free(c->opaque);
     return r;
 }

@@ -28,7 +28,7 @@ struct commit {
     uint64_t count[CHANGE_RENAMED + 1];
     struct progress progress;
     struct tree tree;
-    int root;     /* of the layer */
+    int root;     /* of the layer, or -1 */
     int links;    /* the directory of objects with several names, or -1 */
     char *opaque; /* the path of a directory that hides all of lower ones, while the walk is below it */
     bool lost_xattrs;
@@ -42,7 +42,10 @@ int commit_check(struct commit *c, void (*each)(const struct change *change));
 
 /* ---- commit.c ---------------------------------------------------------------------------------------- */
 
-/* Apply all of it to the open layer: 0, or -1 after a message. */
+/* Open the layer, and keep others from committing to it until c->root is closed: what is made aside there, and what was
+ * newer there, is one commit's.  0, or -1 after a message. */
+int commit_lock(struct commit *c);
+/* Apply all of it to the locked layer: 0, or -1 after a message. */
 int commit_apply(struct commit *c);
 
 #endif

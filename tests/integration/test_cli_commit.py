@@ -609,7 +609,7 @@ def test_what_is_on_disk_when(tool):
     with open(f"{tool.base}/trace") as f:
         lines = [line for line in f if changes(line.partition("(")[0], line) or re.match(r"(fsync|syncfs)\(", line)]
     journal = next(i for i, line in enumerate(lines) if line.startswith("fsync(") and f"<{tool.upper}.work>" in line)
-    layer = [i for i, line in enumerate(lines) if f"<{tool.base}/l" in line and not line.startswith(("syncfs", "openat"))]
+    layer = [i for i, line in enumerate(lines) if f"<{tool.base}/l" in line and not line.startswith(("syncfs", "openat", "flock"))]
     flushed = next(i for i, line in enumerate(lines) if line.startswith("syncfs("))
     dropped = next(i for i, line in enumerate(lines) if line.startswith("rename(") and "/discarded-" in line)
     assert journal < layer[0] and layer[-1] < flushed < dropped
@@ -631,6 +631,31 @@ def test_a_full_disk(tool):
     commit(tool)
     left(tool)
     assert shown(tool) == before
+
+
+def test_two_uppers_at_once(tool):
+    """What is made aside in the layer is one commit's, and the other sees what that has changed."""
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    tool.layer("l", {"a": "a", "b": "b"}, watch=False)
+    abouts = [["-m", "@", "-l", "%/l", "-u", f"%/u{i}"] for i in range(3)]
+    for about, name in zip(abouts, "aba"):
+        done = tool("run", "-q", *about, "sh", "-c", f"echo more >>$1/{name}", "sh", tool.mount)
+        assert done.status == 0, done.err
+    words = [w.replace("@", tool.mount).replace("%", tool.base) for w in abouts[0]]
+    slow = ["strace", "-qq", "-o", f"{tool.base}/trace", "-e", "inject=renameat:delay_enter=500000:when=1"]
+    aside = f"{tool.base}/l/.wh..wh.new-commit"
+    with subprocess.Popen([*tool.role.drop(), *slow, tool.program, "commit", *words], cwd=tool.base) as process:
+        while not os.path.exists(aside) and process.poll() is None:
+            time.sleep(0.01)
+        done = tool("commit", *abouts[1])
+        assert process.wait() == 0
+    assert (done.status, done.err) == (0, "ovl: another upper is being committed to B/l; this one waits\n")
+    for name in "ab":
+        with open(f"{tool.base}/l/{name}") as f:
+            assert f.read() == f"{name}more\n"
+    assert "B/m/a in B/l was changed after" in tool("commit", *abouts[2]).err
+    assert tool("discard", "-f", *abouts[2]).status == 0
 
 
 # ---- refusals ----------------------------------------------------------------------------------------------
