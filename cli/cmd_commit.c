@@ -48,7 +48,8 @@ static const char help[] =
     "Exit status: 0; 2 for a wrong option; 3 when it was refused, or something can't be read or written; 125 when the\n"
     "configuration is wrong.\n";
 
-#define JOURNAL_MAGIC "ovl commit 1\n"
+#define JOURNAL_BEGUN "ovl commit 1\n"
+#define JOURNAL_STOPPED "ovl commit 1, stopped\n"
 
 struct commit_options {
     struct options shared;
@@ -80,21 +81,33 @@ static bool is_later(const struct timespec *a, const struct timespec *b)
 
 /* Whether the journal is of an upper that was there before this one: a call that was killed when it had moved that
  * away. */
-static bool is_stale(const struct commit *c, int journal)
+static bool is_stale(const struct commit *c, const struct stat *journal)
 {
     struct timespec born;
-    struct stat st;
-    return fstat(journal, &st) == 0 && birth_of(ovl_layer(c->ovl, 0), &born) == 0 && is_later(&born, &st.st_mtim);
+    return birth_of(ovl_layer(c->ovl, 0), &born) == 0 && is_later(&born, &journal->st_mtim);
 }
 
-/* The layer that a call which was killed applied to, the caller's to free; NULL: there was none. */
-static char *read_journal(const struct commit *c)
+/* What is behind these words, or NULL. */
+static const char *after(const char *content, const char *words)
 {
-    char *path = journal_path(c), *content = need(calloc(1, PATH_MAX + sizeof JOURNAL_MAGIC)), *layer = NULL;
+    size_t n = strlen(words);
+    return strncmp(content, words, n) == 0 ? content + n : NULL;
+}
+
+/* The layer that an unfinished call applied to, the caller's to free; NULL: there was none.  What is newer there was
+ * changed by that call; if it stopped by itself, what is newer than that was not. */
+static char *read_journal(struct commit *c)
+{
+    struct stat st;
+    char *path = journal_path(c), *content = need(calloc(1, PATH_MAX + sizeof JOURNAL_STOPPED));
     int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, content, PATH_MAX + sizeof JOURNAL_MAGIC - 1);
-    if (n > 0 && !is_stale(c, fd) && strncmp(content, JOURNAL_MAGIC, strlen(JOURNAL_MAGIC)) == 0)
-        layer = need(strdup(content + strlen(JOURNAL_MAGIC)));
+    bool is_there = fd >= 0 && fstat(fd, &st) == 0 && !is_stale(c, &st) &&
+                    read(fd, content, PATH_MAX + sizeof JOURNAL_STOPPED - 1) > 0;
+    const char *begun = after(content, JOURNAL_BEGUN), *stopped = after(content, JOURNAL_STOPPED);
+    char *layer = begun || stopped ? need(strdup(begun ? begun : stopped)) : NULL;
+    if (is_there && stopped)
+        c->began = st.st_mtim;
+    c->forced |= is_there && begun;
     if (fd >= 0)
         close(fd);
     free(content);
@@ -127,16 +140,22 @@ static int flush_names(const char *dir)
     return r;
 }
 
-static int write_journal(const struct commit *c)
+static int put_journal(const struct commit *c, const char *words)
 {
     char *path = journal_path(c), *aside = text("%s.new", path);
-    char *content = text("%s%s", JOURNAL_MAGIC, ovl_layer(c->ovl, c->target));
+    char *content = text("%s%s", words, ovl_layer(c->ovl, c->target));
     int r = write_whole(aside, content) < 0 || rename(aside, path) < 0 || flush_names(ovl_work(c->ovl)) < 0 ? -1 : 0;
-    if (r < 0)
-        complain("%s: %s; nothing was changed", path, strerror(errno));
     free(path);
     free(aside);
     free(content);
+    return r;
+}
+
+static int begin_journal(const struct commit *c)
+{
+    int r = put_journal(c, JOURNAL_BEGUN);
+    if (r < 0)
+        complain("%s: %s; nothing was changed", ovl_work(c->ovl), strerror(errno));
     return r;
 }
 
@@ -175,7 +194,6 @@ static int choose_layer(struct commit *c, const char *to)
             status = STATUS_FAILED;
         }
         c->target = layer;
-        c->forced = true; /* what is newer there was changed by that call */
     }
     free(begun);
     return status;
@@ -196,6 +214,8 @@ static const char *setting(const struct ovl *o, const char *wanted)
 static int find_begin(struct commit *c)
 {
     struct timespec upper;
+    if (c->began.tv_sec) /* by the journal */
+        return STATUS_DONE;
     char *state = text("%s/state", ovl_work(c->ovl));
     int r = birth_of(state, &c->began);
     if (r == 0 && birth_of(ovl_layer(c->ovl, 0), &upper) == 0 && is_later(&upper, &c->began))
@@ -301,11 +321,12 @@ static int commit(struct commit *c, const struct commit_options *options)
     int lock = options->dry_run ? -1 : discard_lock(ovl_work(c->ovl));
     int status = prepare(c, options);
     if (status == STATUS_DONE && !options->dry_run && is_upper_there(c)) {
-        status = write_journal(c) < 0 ? STATUS_FAILED : STATUS_DONE;
+        status = begin_journal(c) < 0 ? STATUS_FAILED : STATUS_DONE;
         if (status == STATUS_DONE && commit_apply(c) < 0) {
             complain("the rest is still in %s; the overlay shows what it showed before, and `ovl commit` called again "
                      "finishes it",
                      ovl_layer(c->ovl, 0));
+            (void)!put_journal(c, JOURNAL_STOPPED); /* without it, all that is newer is that call's */
             status = STATUS_FAILED;
         }
     }

@@ -633,6 +633,27 @@ def test_a_full_disk(tool):
     assert shown(tool) == before
 
 
+def test_the_layer_changes_after_a_commit_has_stopped(tool):
+    """What that call has changed there is its own; what came after is not."""
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    tool.layer("l", {"a": "a", "b": "b", "d/x": "x", "d/y": "y"}, watch=False)
+    tool.sh("cd $1; for f in a b d/x; do echo more >>$f; done; rm d/y; chmod 700 d")
+    words = [w.replace("@", tool.mount).replace("%", tool.base) for w in tool.about()]
+    full = "inject=copy_file_range:error=ENOSPC:when=2"
+    assert tool.start(["strace", "-qq", "-o", "trace", "-e", full, tool.program, "commit", *words]).status == 3
+    with open(f"{tool.base}/l/a") as f:
+        assert f.read() == "amore\n"
+    time.sleep(0.02)
+    tool.file("l/b", "other")
+    done = tool("commit", *tool.about())
+    assert done.status == 3 and "B/m/b in B/l was changed after" in done.err
+    with open(f"{tool.base}/l/b") as f:
+        assert f.read() == "other"
+    assert tool("commit", *tool.about(), "--force").status == 0
+    left(tool)
+
+
 def test_two_uppers_at_once(tool):
     """What is made aside in the layer is one commit's, and the other sees what that has changed."""
     if not shutil.which("strace"):
