@@ -57,6 +57,14 @@ def left(tool):
     assert not [n for n in names if n.startswith(".wh..wh.new")]
 
 
+def commit_all(tool):
+    """Nothing is left in the upper, and the overlay shows what it showed before."""
+    before = shown(tool)
+    commit(tool)
+    left(tool)
+    assert shown(tool) == before
+
+
 # ---- what is applied ---------------------------------------------------------------------------------------
 
 
@@ -101,20 +109,14 @@ def test_directories_that_only_layers_below_have(tool, change):
     tool.layer("l", {"f": "f"}, watch=False)
     tool.layer("l2", {"deep/er": Dir(mode=0o750, xattrs={"user.a": "1"}), "deep/er/f": "below", "deep/er/h": "h"})
     tool.sh(f"cd $1; {change}")
-    before = shown(tool)
-    commit(tool)
-    left(tool)
-    assert shown(tool) == before
+    commit_all(tool)
 
 
 def test_attributes_beside_an_acl_that_forbids_writing(tool):
     tool.layer("l", {}, watch=False)
     tool.sh("cd $1; echo f >f; setfattr -n user.a -v 1 f; chmod 444 f; setfacl -m u:7:r f;"
             "mkdir d; setfattr -n user.a -v 1 d; setfacl -m u:7:rx d; chmod 455 d")
-    before = shown(tool)
-    commit(tool)
-    left(tool)
-    assert shown(tool) == before
+    commit_all(tool)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -124,10 +126,7 @@ def test_shuffled_changes(tool, seed):
     tool.layer("l", {name: lower[name] for name in names[seed::2]}, watch=False)
     tool.layer("l2", {name: lower[name] for name in names if name not in names[seed::2]})
     tool.sh(f"cd $1; exec /usr/bin/python3 {SCRIPT} {seed}")
-    before = shown(tool)
-    commit(tool)
-    left(tool)
-    assert shown(tool) == before
+    commit_all(tool)
     assert residue.residue(f"{tool.base}/l", [f"{tool.base}/l2"]) == []
     # And once more, over what was committed.
     tool.sh("cd $1; find . -type f | sort | head -n 7 | xargs rm; echo new >>d0/new; mv d1 d9 2>/dev/null || :")
@@ -174,10 +173,7 @@ def test_paths_that_the_kernel_does_not_take(tool):
     assert tool.start(["/usr/bin/python3", script, f"{tool.base}/l", made]).status == 0
     tool.sh(f"""/usr/bin/python3 {script} $1 'print("m", file=open("f", "a")); os.unlink("g"); os.unlink("d/x"); os.rmdir("d");'"""
             """'os.mkdir("new"); open("new/n", "w")'""")
-    before = shown(tool)
-    commit(tool)
-    left(tool)
-    assert shown(tool) == before
+    commit_all(tool)
 
 
 def test_hard_links_of_the_layer_stay(tool):
@@ -206,10 +202,7 @@ def test_new_closed_directories(tool):
     tool.layer("l2", {"low/shut": Dir(mode=0o555), "low/shut/in": Dir(mode=0o500), "low/shut/in/f": "f"})
     tool.sh("cd $1; mkdir -p d/n/m; echo n >d/n/m/f; chmod 555 d/n/m d/n; rm -r gone; mkdir -p gone/y; chmod 500 gone/y; "
             "chmod u+w low/shut low/shut/in; echo m >>low/shut/in/f; chmod u-w low/shut/in low/shut")
-    before = shown(tool)
-    commit(tool)
-    left(tool)
-    assert shown(tool) == before
+    commit_all(tool)
 
 
 @pytest.mark.parametrize("script", ["rm -r d; mkdir d; echo n >d/n; chmod 555 d", "chmod 755 e; rm -r e; mkdir e; echo n >e/n"])
@@ -217,10 +210,7 @@ def test_closed_directories_become_opaque(tool, script):
     tool.layer("l", {"e": Dir(mode=0o555), "e/y": "y"}, watch=False)
     tool.layer("l2", {"d/x": "x", "e/x": "x"})
     tool.sh(f"cd $1; {script}")
-    before = shown(tool)
-    commit(tool)
-    left(tool)
-    assert shown(tool) == before
+    commit_all(tool)
 
 
 def test_acls_of_directories(tool):
@@ -540,15 +530,20 @@ def test_what_is_shown_when_killed_at_every_call(lower):
     kill_and_look(lower, KILLED, 1)
 
 
+def strace(tool, *options):
+    """`ovl commit` under strace(1), which writes to "trace"."""
+    if not shutil.which("strace"):
+        pytest.skip("needs strace")
+    words = [w.replace("@", tool.mount).replace("%", tool.base) for w in tool.about()]
+    return tool.start(["strace", "-qq", "-o", "trace", *options, tool.program, "commit", *words])
+
+
 @pytest.mark.parametrize("call", ["renameat:signal=KILL:when=9", "unlink:signal=KILL:when=3"])
 def test_a_killed_one_is_finished_where_it_was_begun(lower, call):
     """Without --force, although the layer is newer by now; and to no other layer."""
-    if not shutil.which("strace"):
-        pytest.skip("needs strace")
     lower.sh(CHANGES)
     before = shown(lower)
-    words = [w.replace("@", lower.mount).replace("%", lower.base) for w in lower.about()]
-    done = lower.start(["strace", "-o", "trace", "-e", f"inject={call}", lower.program, "commit", *words])
+    done = strace(lower, "-e", f"inject={call}")
     assert done.status == -signal.SIGKILL
     assert shown(lower) == before
     done = lower("commit", *lower.about(), "--to", "%/l2")
@@ -562,12 +557,9 @@ def test_a_killed_one_is_finished_where_it_was_begun(lower, call):
 
 def test_a_journal_of_an_upper_that_is_gone(tool):
     """Killed when the upper had been moved away, and before the journal went: the next upper is another one's."""
-    if not shutil.which("strace"):
-        pytest.skip("needs strace")
     tool.layer("l", {"f": "f", "g": "g"}, watch=False)
     tool.sh("echo more >>$1/f")
-    words = [w.replace("@", tool.mount).replace("%", tool.base) for w in tool.about()]
-    done = tool.start(["strace", "-o", "trace", "-e", "inject=syncfs:signal=KILL", tool.program, "commit", *words])
+    done = strace(tool, "-e", "inject=syncfs:signal=KILL")
     assert done.status == -signal.SIGKILL
     shutil.rmtree(tool.upper)
     time.sleep(0.02)
@@ -580,15 +572,12 @@ def test_a_journal_of_an_upper_that_is_gone(tool):
 
 def test_killed_between_a_whiteout_and_a_directory(tool, root_only):
     """A directory that hides nothing by itself, as the layer's whiteout does, which it takes the place of."""
-    if not shutil.which("strace"):
-        pytest.skip("needs strace")
     tool.layer("l", {"a": "a"}, watch=False)
     tool.layer("l2", {"d/x": "x"})
     os.mknod(f"{tool.base}/l/d", stat.S_IFCHR)
     tool.sh("mkdir $1/d; echo n >$1/d/n")
     before = shown(tool)
-    words = [w.replace("@", tool.mount).replace("%", tool.base) for w in tool.about()]
-    done = tool.start(["strace", "-o", "trace", "-e", "inject=renameat:signal=KILL:when=1", tool.program, "commit", *words])
+    done = strace(tool, "-e", "inject=renameat:signal=KILL:when=1")
     assert done.status == -signal.SIGKILL and not os.path.exists(f"{tool.base}/l/d")
     assert shown(tool) == before
     commit(tool)
@@ -599,12 +588,9 @@ def test_killed_between_a_whiteout_and_a_directory(tool, root_only):
 
 def test_what_is_on_disk_when(tool):
     """The journal before anything is changed, and all that is changed before the upper goes."""
-    if not shutil.which("strace"):
-        pytest.skip("needs strace")
     tool.layer("l", {"d/f": "f"}, watch=False)
     tool.sh("echo more >>$1/d/f; echo n >$1/n")
-    words = [w.replace("@", tool.mount).replace("%", tool.base) for w in tool.about()]
-    done = tool.start(["strace", "-qq", "-y", "-o", "trace", tool.program, "commit", *words])
+    done = strace(tool, "-y")
     assert done.status == 0
     with open(f"{tool.base}/trace") as f:
         lines = [line for line in f if changes(line.partition("(")[0], line) or re.match(r"(fsync|syncfs)\(", line)]
@@ -617,14 +603,11 @@ def test_what_is_on_disk_when(tool):
 
 def test_a_full_disk(tool):
     """Nothing half-made is left in the layer, and the next call finishes it."""
-    if not shutil.which("strace"):
-        pytest.skip("needs strace")
     tool.layer("l", {"d/f": "f"}, watch=False)
     tool.sh("echo more >>$1/d/f; echo n >$1/n")
     before = shown(tool)
-    words = [w.replace("@", tool.mount).replace("%", tool.base) for w in tool.about()]
     full = "inject=copy_file_range,pwrite64:error=ENOSPC"
-    done = tool.start(["strace", "-qq", "-o", "trace", "-e", full, tool.program, "commit", *words])
+    done = strace(tool, "-e", full)
     assert done.status == 3 and done.err.startswith("ovl: B/m/d/f: No space left on device\novl: the rest is still in B/u;")
     assert sorted(os.listdir(f"{tool.base}/l")) == ["d"]
     assert shown(tool) == before
@@ -635,13 +618,10 @@ def test_a_full_disk(tool):
 
 def test_the_layer_changes_after_a_commit_has_stopped(tool):
     """What that call has changed there is its own; what came after is not."""
-    if not shutil.which("strace"):
-        pytest.skip("needs strace")
     tool.layer("l", {"a": "a", "b": "b", "d/x": "x", "d/y": "y"}, watch=False)
     tool.sh("cd $1; for f in a b d/x; do echo more >>$f; done; rm d/y; chmod 700 d")
-    words = [w.replace("@", tool.mount).replace("%", tool.base) for w in tool.about()]
     full = "inject=copy_file_range:error=ENOSPC:when=2"
-    assert tool.start(["strace", "-qq", "-o", "trace", "-e", full, tool.program, "commit", *words]).status == 3
+    assert strace(tool, "-e", full).status == 3
     with open(f"{tool.base}/l/a") as f:
         assert f.read() == "amore\n"
     time.sleep(0.02)
