@@ -11,32 +11,26 @@
 #include <string.h>
 #include <unistd.h>
 
-/* How many bytes at p are a control character, which a terminal would obey: of ASCII, and of Latin-1, as UTF-8 and as
- * it is; or 0. */
-static size_t control_at(const char *p)
+/* How many bytes are a character that does nothing but show; 0: a control character, those of ISO 6429 (C1) too, which
+ * a terminal can take as bytes or as UTF-8. */
+static size_t plain(const char *p)
 {
     const unsigned char *byte = (const unsigned char *)p;
-    const size_t n = ovl_utf8(p);
-    if (n == 1)
-        return *byte < ' ' || *byte == 0x7f;
-    if (n == 2)
-        return *byte == 0xc2 && byte[1] < 0xa0 ? 2 : 0;
-    return n == 0 && *byte < 0xa0;
+    size_t n = ovl_utf8(p);
+    if (n > 1)
+        return byte[0] == 0xc2 && byte[1] < 0xa0 ? 0 : n;
+    return byte[0] < ' ' || (byte[0] >= 0x7f && byte[0] < 0xa0) ? 0 : 1;
 }
 
-/* A text in which control characters, and those of `more`, are written \ooo. */
-static void put_harmless(FILE *to, const char *p, const char *more)
+static void put(FILE *to, const char *string, bool backslashes)
 {
-    for (size_t n; *p; p += n) {
-        n = control_at(p);
-        if (n == 0 && !strchr(more, *p)) {
-            fputc(*p, to);
-            n = 1;
-            continue;
-        }
-        n = n ? n : 1;
-        for (size_t i = 0; i < n; i++)
-            fprintf(to, "\\%03o", (unsigned char)p[i]);
+    for (const char *p = string; *p;) {
+        size_t n = backslashes && *p == '\\' ? 0 : plain(p);
+        if (n)
+            fwrite(p, 1, n, to);
+        else
+            fprintf(to, "\\%03o", (unsigned char)*p);
+        p += n ? n : 1;
     }
 }
 
@@ -48,7 +42,7 @@ static void line(const char *format, va_list list)
     if (vasprintf(&made, format, list) < 0)
         return;
     fputs("ovl: ", stderr);
-    put_harmless(stderr, made, "");
+    put(stderr, made, false);
     fputc('\n', stderr);
     free(made);
 }
@@ -142,7 +136,7 @@ const char *color_end(void)
 
 void print_path(FILE *to, const char *path)
 {
-    put_harmless(to, path, "\\");
+    put(to, path, true);
 }
 
 const char *kind_name(mode_t mode)
