@@ -11,7 +11,7 @@
 
 #include <sys/mman.h>
 
-#define CACHE_MAGIC 0x3165686361636c6fu
+#define CACHE_MAGIC 0x3265686361636c6fu
 #define CACHE_DIR "/cache/names-"
 #define UNIT sizeof(uint64_t)
 #define MADE_AGAIN_UNTIL ((uint64_t)4 << 20) /* units: 32 MiB */

@@ -218,7 +218,7 @@ int ovl_plan_enter_run(struct ovl_plans *plans, const struct ovl_plan *plan);
 
 /* ---- config_record.c: the record ---------------------------------------------------------------- */
 
-#define OVL_RECORD_MAGIC "ovl1"
+#define OVL_RECORD_MAGIC "ovl2"
 
 /* The record of checked plans, in the arena: the whole text, however long. NULL without memory. */
 char *ovl_record_write(struct ovl_arena *arena, const struct ovl_plans *plans, const char *conf);

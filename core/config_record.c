@@ -2,7 +2,7 @@
  *
  * The record: a resolved configuration as one line of text, which children get in their environment.
  *
- *   ovl1 conf=TEXT overlay=NAME mount=/m roots=2 ... work=/w upper=DEV:/u lower=DEV:/a lower=/b overlay= ...
+ *   ovl2 conf=TEXT overlay=NAME mount=/m roots=2 ... work=/w upper=DEV:/u lower=DEV:/a lower=/b overlay= ...
  *
  * Words are KEY=VALUE with '%', blanks and control characters as %XX, the root as "/".  A layer on the
  * file system of the one before has no DEV.  `borrowed` is a lower layer that stands for a place in

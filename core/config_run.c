@@ -10,13 +10,18 @@
  * only when the description has changed.  The file is replaced under a
  * flock of the directory, which the kernel drops if we die; that it can't be written stops nobody.
  *
- *   libovl-run 1 oci HASH-OF-THE-LOWER-LAYERS
+ *   libovl-run 2 oci HASH-OF-THE-LOWER-LAYERS
  *   PID START
  */
 #include "config.h"
 
 #include <sys/file.h>
 #include <sys/mman.h>
+
+/* The number changes with whatever the processes of a run must have in common: what lies in state/shared and in the
+ * cache, and by which hashes it is found. */
+#define RUN_FORMAT "libovl-run 2 "
+#define ANY_RECORD "ovl" /* of any version: OVL_RECORD_MAGIC */
 
 #define RUN_FILE_MAX ((size_t)64 << 10)
 #define PROC_FILE_MAX ((size_t)8 << 20)
@@ -101,7 +106,7 @@ struct marks {
 /* Whether a value of an environment variable is (part of) a record with this work directory. */
 static bool is_record_of(const char *value, const struct marks *marks)
 {
-    if (!ovl_has_prefix(value, OVL_RECORD_MAGIC))
+    if (!ovl_has_prefix(value, ANY_RECORD))
         return false;
     size_t n = ovl_strlen(marks->word);
     for (const char *token = ovl_strchr(value, ' '); token; token = ovl_strchr(token + 1, ' '))
@@ -214,9 +219,8 @@ static uint64_t hash_lowers(const struct ovl_plan *plan)
 static const char *describe(const struct run *run)
 {
     char hash[24];
-    return ovl_arena_join(run->plans->config->arena, "libovl-run 1 ",
-                          ovl_config_word(run->plan->section, OVL_KEY_WHITEOUT), " ",
-                          ovl_decimal(hash, hash_lowers(run->plan)), "\n", NULL);
+    return ovl_arena_join(run->plans->config->arena, RUN_FORMAT, ovl_config_word(run->plan->section, OVL_KEY_WHITEOUT),
+                          " ", ovl_decimal(hash, hash_lowers(run->plan)), "\n", NULL);
 }
 
 /* Keep of the processes in the file's old text those that live, other than this one; the first one's pid or 0. */
@@ -275,10 +279,14 @@ static int refuse_run(const struct run *run, const char *old, uint64_t pid)
 {
     char number[24];
     size_t form = ovl_strlen(run->description) - ovl_strlen(ovl_strrchr(run->description, ' '));
-    bool same_form = ovl_has_prefix(old, "libovl-run 1 ") && memcmp(old, run->description, form + 1) == 0;
+    bool same_version = ovl_has_prefix(old, RUN_FORMAT);
+    bool same_form = same_version && memcmp(old, run->description, form + 1) == 0;
     const char *problem =
         ovl_arena_join(run->plans->config->arena, "is in use by a run (process ", ovl_decimal(number, pid), ") with ",
-                       same_form ? "other lower layers" : "another whiteout form", " until that ends", NULL);
+                       same_form      ? "other lower layers"
+                       : same_version ? "another whiteout form"
+                                      : "another version of libovl",
+                       " until that ends", NULL);
     return ovl_refuse_work(run->plans, run->plan, problem ? problem : "is in use", "");
 }
 

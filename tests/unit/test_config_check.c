@@ -518,6 +518,14 @@ static void test_living_run(void **state)
     pid_t pid = start_run(f, OK ",upperdir=@/upper", FIRST);
     assert_run_refused(f, "mount=@/mount,lowerdir=@/lower2,upperdir=@/upper", pid, "other lower layers");
     assert_run_refused(f, OK ",upperdir=@/upper,whiteout=kernel", pid, "another whiteout form");
+    char *run = strdup(text_of(f, "upper.work/state/run")), *version = strchr(run, '2');
+    assert_non_null(version);
+    *version = '1';
+    make_file(f, "upper.work/state/run", 0600, run);
+    assert_run_refused(f, OK ",upperdir=@/upper", pid, "another version of libovl");
+    *version = '2';
+    make_file(f, "upper.work/state/run", 0600, run);
+    free(run);
     pid_t same = start_run(f, "mount=@/elsewhere,lowerdir=@/lower1,upperdir=@/upper,readdir=native", FIRST);
     end_run(pid);
     assert_run_refused(f, "mount=@/mount,lowerdir=@/lower2,upperdir=@/upper", same, "other lower layers");
@@ -563,8 +571,8 @@ static void test_living_fork(void **state)
 static void test_stale_run(void **state)
 {
     struct fixture *f = *state;
-    static const char *const stale[] = {"libovl-run 1 oci 1\n1 77777777777777\n", "libovl-run 1 oci 1\n999999999 5\n",
-                                        "libovl-run 1 oci 1\nx\n1\n18446744073709551616 7\n", "rubbish", ""};
+    static const char *const stale[] = {"libovl-run 2 oci 1\n1 77777777777777\n", "libovl-run 2 oci 1\n999999999 5\n",
+                                        "libovl-run 2 oci 1\nx\n1\n18446744073709551616 7\n", "rubbish", ""};
     ovl_space_close(opened(f, OK ",upperdir=@/upper"));
     for (size_t i = 0; i < sizeof stale / sizeof *stale; i++) {
         make_file(f, "upper.work/state/run", 0600, stale[i]);

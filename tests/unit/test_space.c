@@ -340,30 +340,30 @@ static void test_foreign_record(void **state)
     static const char *const bad[] = {
         "",
         "ovl0 conf= overlay= mount=/m roots=1 lower=1:/l",
-        "ovl1",
-        "ovl1 conf=",
-        "ovl1 conf= ",
-        "ovl1 overlay= mount=/m roots=1 lower=1:/l",
-        "ovl1 conf= mount=/m",
-        "ovl1 conf= overlay= roots=1 lower=1:/l",
-        "ovl1 conf= overlay= mount=/m roots=1",
-        "ovl1 conf= overlay= mount=/m lower=1:/l",
-        "ovl1 conf= overlay= mount=/m roots=2 lower=1:/l",
-        "ovl1 conf= overlay= mount=/m roots=1 lower=/l",
-        "ovl1 conf= overlay= mount=/m roots=1 lower=1:l",
-        "ovl1 conf= overlay= mount=/m roots=1 lower=1:/l/",
-        "ovl1 conf= overlay= mount=/m roots=1 lower=1:/l/../x",
-        "ovl1 conf= overlay= mount=/m roots=1 lower=1:/l%0",
-        "ovl1 conf= overlay= mount=/m roots=1 lower=1:/l%00",
-        "ovl1 conf= overlay= mount=/m roots=1 lower=1:/l upper=1:/u",
-        "ovl1 conf= overlay= mount=/m roots=1 upper=1:/u lower=/l",
-        "ovl1 conf= overlay= mount=/m roots=1 work=/w upper=1:/u",
-        "ovl1 conf= overlay= mount=/m mount=/n roots=1 lower=1:/l",
-        "ovl1 conf= overlay= mount=/m roots=1 lower=1:/l later=x",
-        "ovl1 conf= overlay= mount=/m roots=1 lower=1:/l whiteout=x",
-        "ovl1 conf= overlay= mount=/m roots=1 lower=1:/l exclude=/x",
-        "ovl1 conf= overlay= mount=/m roots=1 lower=1:/l overlay= mount=/mm roots=1 lower=1:/l",
-        "ovl1 conf= overlay= mount=/m roots=1 lower=1:/l overlay= mount=/m roots=1 lower=1:/l",
+        "ovl2",
+        "ovl2 conf=",
+        "ovl2 conf= ",
+        "ovl2 overlay= mount=/m roots=1 lower=1:/l",
+        "ovl2 conf= mount=/m",
+        "ovl2 conf= overlay= roots=1 lower=1:/l",
+        "ovl2 conf= overlay= mount=/m roots=1",
+        "ovl2 conf= overlay= mount=/m lower=1:/l",
+        "ovl2 conf= overlay= mount=/m roots=2 lower=1:/l",
+        "ovl2 conf= overlay= mount=/m roots=1 lower=/l",
+        "ovl2 conf= overlay= mount=/m roots=1 lower=1:l",
+        "ovl2 conf= overlay= mount=/m roots=1 lower=1:/l/",
+        "ovl2 conf= overlay= mount=/m roots=1 lower=1:/l/../x",
+        "ovl2 conf= overlay= mount=/m roots=1 lower=1:/l%0",
+        "ovl2 conf= overlay= mount=/m roots=1 lower=1:/l%00",
+        "ovl2 conf= overlay= mount=/m roots=1 lower=1:/l upper=1:/u",
+        "ovl2 conf= overlay= mount=/m roots=1 upper=1:/u lower=/l",
+        "ovl2 conf= overlay= mount=/m roots=1 work=/w upper=1:/u",
+        "ovl2 conf= overlay= mount=/m mount=/n roots=1 lower=1:/l",
+        "ovl2 conf= overlay= mount=/m roots=1 lower=1:/l later=x",
+        "ovl2 conf= overlay= mount=/m roots=1 lower=1:/l whiteout=x",
+        "ovl2 conf= overlay= mount=/m roots=1 lower=1:/l exclude=/x",
+        "ovl2 conf= overlay= mount=/m roots=1 lower=1:/l overlay= mount=/mm roots=1 lower=1:/l",
+        "ovl2 conf= overlay= mount=/m roots=1 lower=1:/l overlay= mount=/m roots=1 lower=1:/l",
     };
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -372,7 +372,7 @@ static void test_foreign_record(void **state)
         assert_string_equal(why.text, "OVL_CONF: the configuration handed on by the parent process is not one of this "
                                       "version of libovl; start again from outside the overlay");
     }
-    assert_int_equal(ovl_space_import("ovl1 conf= overlay= mount=/m roots=1 lower=1:/l", &space, &why), 0);
+    assert_int_equal(ovl_space_import("ovl2 conf= overlay= mount=/m roots=1 lower=1:/l", &space, &why), 0);
     ovl_space_close(space);
 }
 
@@ -406,7 +406,7 @@ static void test_long_record(void **state)
     for (unsigned i = 0; i < count; i++) {
         assert_in_range(strlen(entries[i]), 1, 128 * 1024 - 1);
         assert_int_equal(ovl_record_part(entries[i], &part[i]), i);
-        assert_memory_equal(part[i], "ovl1 ", 5);
+        assert_memory_equal(part[i], "ovl2 ", 5);
         assert_non_null(strchr(part[i] + 5, '/'));
     }
     const char *record = ovl_record_join(part, &mapped);
