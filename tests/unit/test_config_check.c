@@ -174,15 +174,9 @@ static void test_many_lowers(void **state)
         make_dir(f, name, 0755);
         n += (size_t)snprintf(conf + n, sizeof conf - n, "%s@/%s", i ? ":" : "", name);
     }
-    struct timespec begin, end;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
     struct ovl_space *space = opened(f, conf);
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
     assert_int_equal(ovl_layers(ovl_space_at(space, 0)), 601);
     assert_int_equal(ovl_space_at(space, 0)->roots, 601);
-    double ms = (double)(end.tv_sec - begin.tv_sec) * 1e3 + (double)(end.tv_nsec - begin.tv_nsec) / 1e6;
-    print_message("600 lower layers: %.1f ms of CPU\n", ms);
-    assert_true(ms < 2000);
     ovl_space_close(space);
 }
 
