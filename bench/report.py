@@ -7,6 +7,7 @@ import platform
 
 import aims
 from figures import BARE, Figures, number, quantity
+from measure import Results
 from sides import SIDES, Union
 from workloads import WORKLOADS
 
@@ -100,6 +101,18 @@ def reached(figures):
     for r in found:
         lines.append(table_line([r.what, f"≤ {number(r.aim)}", number(r.got), number(r.distance)]))
     return "\n".join(lines) + "\n"
+
+
+def read_json(paths):
+    """The results of several runs as one, in the order of the workloads; what is told of the machine is the first one's."""
+    told = []
+    for path in paths:
+        with open(path) as f:
+            told.append(json.load(f))
+    order = list(WORKLOADS)
+    figures, lacks = ([entry for run in told for entry in run[key]] for key in ("figures", "missing"))
+    figures.sort(key=lambda figure: (order.index(figure["workload"]), figure["place"], figure["layers"]))
+    return Results(figures, lacks), told[0]["about"]
 
 
 def write_json(path, results, about):

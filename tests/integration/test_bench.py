@@ -54,3 +54,6 @@ def test_a_small_round(world, role, tools, programs):
     drawn = xml.etree.ElementTree.parse(f"{base}/svg").getroot()
     assert len(drawn.findall(".//{*}rect")) > 5 and drawn.findall(".//{*}polyline")
     assert sorted(os.listdir(base)) == ["json", "md", "svg"], "something is left behind"
+
+    again = subprocess.run(["/usr/bin/python3", BENCH / "run", "--from", f"{base}/json"], capture_output=True, text=True, check=True)
+    assert again.stdout.rstrip("\n") == report.rstrip("\n")
