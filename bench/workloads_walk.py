@@ -51,7 +51,7 @@ class Git(Workload):
     def fill(self, lowers):
         trees.write(lowers[0], trees.wide(self.size.of(10_000, 1_000)))
         # Not by inode and ctime, which a copy of the tree does not have: else the bare side would read all again.
-        for words in ("init -q", "config core.checkStat minimal", "config core.trustctime false", "add -A",
+        for words in ("init -q", "config gc.auto 0", "config core.checkStat minimal", "config core.trustctime false", "add -A",
                       "-c user.name=x -c user.email=x@x commit -q -m x"):
             subprocess.run(["git", *words.split()], cwd=lowers[0], check=True, capture_output=True)
 

@@ -62,7 +62,7 @@ install_packages() {
         libjson-c-dev libarchive-dev libmd-dev zlib1g-dev skopeo zip zstd \
         libc6-dbg locales tzdata libcmocka-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user \
         python3 python3-pytest python3-pytest-xdist strace util-linux acl attr e2fsprogs fakeroot git perl \
-        dpkg-dev debhelper gdb libjemalloc-dev libgoogle-perftools-dev libasan8 libtsan2 libgomp1 libperl-dev \
+        dpkg-dev debhelper file gdb libjemalloc-dev libgoogle-perftools-dev libasan8 libtsan2 libgomp1 libperl-dev \
         python3-dev fuse-overlayfs umoci libpython3.11-testsuite python3-setuptools ninja-build libfaketime \
         man-db zsh lintian
 }
