@@ -189,13 +189,30 @@ static int ask_layers(struct ovl_ctx *ctx, struct ovl_node *node)
     return r < 0 ? r : 0;
 }
 
+/* Nobody has a reserved name; but only who may search the directory is told so. */
+static int look_for_reserved(struct ovl_ctx *ctx, struct ovl_node *node)
+{
+    const struct ovl *o = node->ovl;
+    struct stat st;
+    int r = 0;
+    for (unsigned k = ovl_stack_next(&node->in, 0, o->layers); r != -EACCES && k < o->layers;
+         k = ovl_stack_next(&node->in, k + 1, o->layers)) {
+        const int fds = ctx->fds;
+        r = ovl_real_sibling(ctx, o->layer[k].path, ovl_relative(o, node->path), "", node->real);
+        if (r == 0)
+            r = ovl_sys_lstat(node->real, &st);
+        ovl_ctx_close(ctx, fds);
+    }
+    return r == -EACCES ? r : 0;
+}
+
 static int look(struct ovl_ctx *ctx, struct ovl_node *node, bool type_only)
 {
     struct ovl_cached cached;
     begin_look(node);
     node->reserved = ovl_has_prefix(node->path + node->name, OVL_WH_PREFIX);
     if (node->reserved)
-        return 0;
+        return look_for_reserved(ctx, node);
     if (ovl_cache_ask(ctx, node, &cached) && (!node->exists || complete(ctx, node, type_only)))
         return 0;
     for (int i = 0;; i++) {

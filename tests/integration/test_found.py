@@ -338,6 +338,12 @@ def test_a_reserved_name_where_none_may_be_searched(compare):
     """)
 
 
+def test_a_reserved_name_in_the_copy_of_roots_directory(world, user_only):
+    """The copy is the user's, who may search it; the directory below it, which it merges with, he may not."""
+    side = world.ovl([{"d": Dir(mode=0o700, owner=(0, 0))}], upper={})
+    assert side.opsh("chown @/d -1 -1\nlstat @/d/x\nlstat @/d/.wh.x")[0] == ["ok", "EACCES", "EACCES"]
+
+
 def test_a_directory_outside_is_found_first(compare):
     """C-3.13: rename finds the old name's directory before the new one's, also where that lies outside."""
     compare([{"f": "1"}], """
