@@ -110,7 +110,7 @@ class Copy:
 
     def __init__(self, folder):
         self.root = pathlib.Path(folder)
-        for name in ("core", "shim", "cmake", "CMakeLists.txt"):
+        for name in ("core", "shim", "man", "cmake", "CMakeLists.txt"):
             source = ROOT / name
             (shutil.copytree if source.is_dir() else shutil.copy)(source, self.root / name)
         self.call("cmake", "-S", str(self.root), "-B", str(self.root / "b"), "-DOVL_TESTS=OFF", "-DOVL_BENCH=OFF",
@@ -123,7 +123,7 @@ class Copy:
             raise SystemExit(done.stdout + done.stderr)
 
     def build(self):
-        self.call("cmake", "--build", str(self.root / "b"), "-j2")
+        self.call("cmake", "--build", str(self.root / "b"), "-j2", "--target", "ovl", "ovl_audit")
         return self.root / "b/shim/libovl.so"
 
     def with_fault(self, fault):
