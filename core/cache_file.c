@@ -15,7 +15,7 @@
 #define CACHE_DIR "/cache/names-"
 #define UNIT sizeof(uint64_t)
 #define MADE_AGAIN_UNTIL ((uint64_t)4 << 20) /* units: 32 MiB */
-#define MAP_AFTER 8                          /* questions of one process */
+#define MAP_AFTER 16                         /* layers that one process would have asked, name by name */
 #define FIRST ((uint64_t)OVL_CACHE_FIRST)
 #define SEGMENTS OVL_CACHE_SEGMENTS
 
@@ -237,7 +237,7 @@ static struct ovl_cache *find(struct ovl *o, struct ovl_cache_state *state, bool
 static bool is_worth_it(struct ovl *o)
 {
     return __atomic_load_n(&o->cache, __ATOMIC_RELAXED) || ovl_cache_is_eager() ||
-           __atomic_add_fetch(&o->cache_asked, 1, __ATOMIC_RELAXED) > MAP_AFTER;
+           __atomic_add_fetch(&o->cache_asked, o->layers, __ATOMIC_RELAXED) > MAP_AFTER;
 }
 
 struct ovl_cache *ovl_cache_for_reading(struct ovl *o)

@@ -56,7 +56,7 @@ struct ovl {
     unsigned excludes;
     struct ovl_shared *shared; /* lock.c: mapped on first use; read and set atomically */
     struct ovl_cache *cache;   /* cache_file.c: the same */
-    unsigned cache_asked;      /* how often before it is mapped */
+    unsigned cache_asked;      /* how many layers before it is mapped */
     bool cache_failed;         /* it can't be */
 };
 
