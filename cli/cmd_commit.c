@@ -83,7 +83,7 @@ static bool is_later(const struct timespec *a, const struct timespec *b)
  * away. */
 static bool is_stale(const struct commit *c, const struct stat *journal)
 {
-    struct timespec born;
+    struct timespec born = {0};
     return birth_of(ovl_layer(c->ovl, 0), &born) == 0 && is_later(&born, &journal->st_mtim);
 }
 
