@@ -59,7 +59,7 @@ step() {
 install_packages() {
     sh tests/tools/packages.sh \
         gcc g++ make cmake pkgconf clang clang-format clang-tidy libclang-rt-14-dev cppcheck shellcheck valgrind \
-        libjson-c-dev libarchive-dev libmd-dev zlib1g-dev skopeo zip zstd \
+        libjson-c-dev libarchive-dev libmd-dev zlib1g-dev skopeo zip zstd lz4 bzip2 xz-utils \
         libc6-dbg locales tzdata libcmocka-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user \
         python3 python3-pytest python3-pytest-xdist strace util-linux acl attr e2fsprogs fakeroot git perl \
         dpkg-dev debhelper file gdb libjemalloc-dev libgoogle-perftools-dev libasan8 libtsan2 libgomp1 libperl-dev \
