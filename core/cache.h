@@ -124,11 +124,12 @@ struct names {
     uint32_t head[];
 };
 
-static inline uint64_t hash_of(const char *name, size_t n)
+/* ovl_hash() of the name that begins at path[*at], in a path of n bytes; *at is then where it ends. */
+static inline uint64_t hash_next(const char *path, size_t n, size_t *at)
 {
     uint64_t hash = OVL_HASH_BEGIN;
-    for (size_t i = 0; i < n; i++)
-        hash = ovl_hash_add(hash, name[i]);
+    for (; *at < n && path[*at] != '/'; ++*at)
+        hash = ovl_hash_add(hash, path[*at]);
     return hash;
 }
 
@@ -187,12 +188,12 @@ static inline struct name *find_hashed(struct ovl_cache *cache, const struct nam
 static inline struct name *find(struct ovl_cache *cache, const struct names *names, const char *text, size_t n,
                                 bool *lost)
 {
-    return find_hashed(cache, names, text, n, hash_of(text, n), lost);
+    return find_hashed(cache, names, text, n, ovl_hash(text, n), lost);
 }
 
 static inline void fill_name(struct name *name, uint64_t word, uint64_t ino, const char *text, size_t n)
 {
-    *name = (struct name){.word = word, .ino = ino, .hash = ovl_hash_fold(hash_of(text, n)), .length = (uint8_t)n};
+    *name = (struct name){.word = word, .ino = ino, .hash = ovl_hash_fold(ovl_hash(text, n)), .length = (uint8_t)n};
     memcpy(name->text, text, n);
     name->text[n] = '\0';
 }

@@ -17,9 +17,7 @@ struct directory *ovl_cache_reach(struct ovl_cache *cache, const struct ovl *o, 
         if (!dir || at >= length || (at == 0 && length == 1))
             return dir;
         const size_t begin = ++at;
-        uint64_t hash = OVL_HASH_BEGIN;
-        for (; at < length && path[at] != '/'; at++)
-            hash = ovl_hash_add(hash, path[at]);
+        const uint64_t hash = hash_next(path, length, &at);
         const struct names *names = names_of(cache, dir);
         struct name *name = names ? find_hashed(cache, names, path + begin, at - begin, hash, lost) : NULL;
         if (!name)

@@ -202,9 +202,7 @@ static int walk(struct way *way, const char *path, size_t n, struct place *place
         if (r <= 0 || at == n)
             return r;
         const size_t begin = ++at;
-        uint64_t hash = OVL_HASH_BEGIN;
-        for (; at < n && path[at] != '/'; at++)
-            hash = ovl_hash_add(hash, path[at]);
+        const uint64_t hash = hash_next(path, n, &at);
         bool lost = false;
         if (is_special(path + begin, at - begin))
             return 0;

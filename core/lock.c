@@ -320,10 +320,7 @@ static int own_tree(struct ovl_shared *shared, const struct ovl_held *held)
 
 static int bucket_of(const char *path, size_t length)
 {
-    uint64_t hash = OVL_HASH_BEGIN;
-    for (size_t i = 0; i < length; i++)
-        hash = ovl_hash_add(hash, path[i]);
-    return (int)(ovl_hash_fold(hash) % BUCKETS);
+    return (int)(ovl_hash_fold(ovl_hash(path, length)) % BUCKETS);
 }
 
 /* The bucket of the directory that the name is in. */

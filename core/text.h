@@ -31,6 +31,13 @@ static inline uint64_t ovl_hash_add(uint64_t hash, char c)
 {
     return (hash ^ (unsigned char)c) * UINT64_C(0x100000001b3);
 }
+static inline uint64_t ovl_hash(const char *text, size_t n)
+{
+    uint64_t hash = OVL_HASH_BEGIN;
+    for (size_t i = 0; i < n; i++)
+        hash = ovl_hash_add(hash, text[i]);
+    return hash;
+}
 /* For a number with fewer bits: the last characters do not reach those in the middle, which begin the upper half. */
 static inline uint32_t ovl_hash_fold(uint64_t hash)
 {
