@@ -503,7 +503,7 @@ static int remove_xattrs(int fd, const struct xattrs *wanted)
 static bool is_foreign(int fd)
 {
     struct stat st;
-    return geteuid() != 0 && fstat(fd, &st) == 0 && st.st_uid != geteuid();
+    return fstat(fd, &st) == 0 && !object_is_ours(&st);
 }
 
 /* After what is in it was applied, which changed its time. */

@@ -61,11 +61,6 @@ static int refuse_mount(const char *where)
     return refuse(where, "is another file system than its layer; commit what is in there by other means");
 }
 
-static bool is_ours(const struct stat *st)
-{
-    return geteuid() == 0 || st->st_uid == geteuid();
-}
-
 /* Whether its mode keeps the caller from changing names in a directory, with errno; tree.c opens what is the caller's.
  */
 static bool is_barred(const char *dir, const struct stat *st)
@@ -76,7 +71,7 @@ static bool is_barred(const char *dir, const struct stat *st)
 /* Whether somebody else's name can't be taken out of somebody else's directory, such as /tmp. */
 static bool is_stuck(const struct stat *dir, const struct stat *st)
 {
-    return (dir->st_mode & S_ISVTX) && !is_ours(dir) && !is_ours(st);
+    return (dir->st_mode & S_ISVTX) && !object_is_ours(dir) && !object_is_ours(st);
 }
 
 /* Whether nothing of the layer is overwritten or removed. */
@@ -96,7 +91,9 @@ static int check_entry(const struct checking *ch, const struct change *change, F
     case FTS_DP:
         return 0;
     case FTS_DNR: /* what is the caller's will be opened */
-        return entry->fts_errno == EACCES && is_ours(st) ? 0 : refuse_change(change, entry->fts_path, entry->fts_errno);
+        return entry->fts_errno == EACCES && object_is_ours(st)
+                   ? 0
+                   : refuse_change(change, entry->fts_path, entry->fts_errno);
     case FTS_NS:
     case FTS_ERR:
         return entry->fts_errno == ENOENT ? 0 : refuse_change(change, entry->fts_path, entry->fts_errno);
@@ -172,7 +169,7 @@ static int check_place(struct checking *ch, const struct change *change)
 static int check_metadata(const struct commit *c, const struct change *change)
 {
     bool is_there = *change->relative && change->lower.exists && change->lower.layer == c->target;
-    if (!is_there || !stays(c, change) || is_ours(&change->lower.st) ||
+    if (!is_there || !stays(c, change) || object_is_ours(&change->lower.st) ||
         !(change->differs & (DIFFERS_MODE | DIFFERS_XATTRS)))
         return 0;
     return refuse_change(change, change->lower.real, EPERM);

@@ -107,6 +107,11 @@ static int dress(const struct place *p, struct object *o)
     return S_ISLNK(mode) ? 0 : fchmodat(p->dir, p->name, mode & 07777, p->flags);
 }
 
+bool object_is_ours(const struct stat *st)
+{
+    return geteuid() == 0 || st->st_uid == geteuid();
+}
+
 int object_dress(int fd, struct object *o)
 {
     char self[40];

@@ -26,6 +26,9 @@ int object_make(int dir, const char *name, struct object *object);
  * are, without it, the set-id bits.  A directory whose metadata keep its owner out gets all of them. */
 int object_dress(int fd, struct object *object);
 
+/* Whether it is the caller's to give it metadata, as far as its owner tells. */
+bool object_is_ours(const struct stat *st);
+
 /* Take the ACLs away that a new object has from its directory: 0, or -1 with errno. */
 int object_drop_acls(int dir, const char *name, mode_t mode);
 

@@ -148,7 +148,7 @@ static int push(struct tree *tree, const char *name, int fd)
     struct stat st;
     if (fstat(fd, &st) < 0)
         return -1;
-    bool foreign = geteuid() != 0 && st.st_uid != geteuid();
+    bool foreign = !object_is_ours(&st);
     bool widened = !tree->looks && !foreign && is_closed(st.st_mode);
     if (widened && widen(tree, name, fd, st.st_mode & 07777) < 0)
         return -1;
